@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * commands.h: the subcommands, one file each (cmd_*.c).
+ */
+#ifndef APP_COMMANDS_H
+#define APP_COMMANDS_H
+
+#include "options.h"
+
+extern const app_command app_stylize, app_classify, app_train_mnist, app_test;
+extern const app_command app_model_info, app_model_new, app_model_plan;
+
+#endif

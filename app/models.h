@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * models.h: which model is meant, and where it lies.
+ */
+#ifndef APP_MODELS_H
+#define APP_MODELS_H
+
+#include <limits.h>
+#include <stdbool.h>
+
+#include "impasto/model.h"
+
+typedef struct app_model {
+    char path[PATH_MAX]; /* empty: the builtin one */
+    imp_model *model;    /* NULL until opened; imp_model_free */
+} app_model;
+
+/* Find the model: option (--model FILE|NAME; NULL: not given), else IMPASTO_MODEL, else an
+ * installed vgg19, else builtin, unless trained is set: then that is an error. A name is
+ * one of the models folder, $XDG_DATA_HOME/impasto/models, or "builtin".
+ * Returns the exit status, said. */
+int app_model_find(app_model *m, const char *option, bool trained);
+
+int app_model_open(imp_ctx *ctx, app_model *m);
+const char *app_model_name(const app_model *m); /* for people: the path, or builtin */
+
+#endif

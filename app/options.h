@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * options.h: one table of options a command. It drives the parser, the checks, the words
+ * of a refusal and --help. Values land in the command's own struct, through offsets.
+ */
+#ifndef APP_OPTIONS_H
+#define APP_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { APP_USAGE = 2 }; /* the exit status of a command that cannot be understood */
+
+typedef enum app_type {
+    APP_FLAG,    /* bool */
+    APP_COUNT,   /* size_t in low .. high */
+    APP_SEED,    /* uint64_t, any */
+    APP_NUMBER,  /* double in low .. high, finite */
+    APP_TEXT,    /* const char *, not empty */
+    APP_CHOICE,  /* int: index in choices */
+    APP_COUNTS,  /* app_counts, each in low .. high */
+    APP_NUMBERS, /* app_numbers, each in low .. high */
+    APP_NAMES    /* app_names */
+} app_type;
+
+enum { APP_LIST = 31 }; /* items of a list at most */
+
+typedef struct app_counts {
+    size_t n, values[APP_LIST];
+} app_counts;
+
+typedef struct app_numbers {
+    size_t n;
+    double values[APP_LIST];
+} app_numbers;
+
+typedef struct app_names { /* values point into text: not to be copied */
+    size_t n;
+    const char *values[APP_LIST + 1];
+    char text[512];
+} app_names;
+
+/* What a value that was not given and has no default is: APP_COUNT APP_ABSENT, APP_NUMBER
+ * NaN, APP_TEXT NULL, APP_CHOICE -1, a list of n 0. None of them can be typed. */
+#define APP_ABSENT SIZE_MAX
+
+typedef struct app_option {
+    const char *name; /* without the dashes; NULL ends a table */
+    char letter;      /* -o; 0: none */
+    app_type type;
+    size_t offset;         /* of the value in the command's struct */
+    double low, high;      /* both included */
+    const char *choices;   /* "sgd|adam" */
+    const char *value;     /* how the help names the value */
+    const char *standard;  /* the default, as one would type it; NULL: absent */
+    const char *otherwise; /* what the help says instead of a default */
+    const char *help;
+    bool required;
+} app_option;
+
+typedef struct app_common { /* the first member of every command's struct */
+    size_t threads;         /* APP_ABSENT: the library's choice */
+    uint64_t seed;
+    bool quiet, json;
+    char **operands; /* the arguments that are not options */
+    size_t n_operands;
+} app_common;
+
+/* The rows that every command has, the last ones of its table. */
+#define APP_COMMON_OPTIONS(seed_default, seed_help)                                      \
+    {.name = "seed",                                                                     \
+        .type = APP_SEED,                                                                \
+        .offset = offsetof(app_common, seed),                                            \
+        .value = "N",                                                                    \
+        .standard = seed_default,                                                        \
+        .help = seed_help},                                                              \
+        {.name = "threads",                                                              \
+            .type = APP_COUNT,                                                           \
+            .offset = offsetof(app_common, threads),                                     \
+            .low = 1,                                                                    \
+            .high = 1024,                                                                \
+            .value = "N",                                                                \
+            .otherwise = "IMPASTO_THREADS, else the processors there are",               \
+            .help = "threads to use; the result is the same for any number"},            \
+        {.name = "quiet",                                                                \
+            .type = APP_FLAG,                                                            \
+            .offset = offsetof(app_common, quiet),                                       \
+            .help = "no notes, no progress; errors and results still"},                  \
+        {.name = "json",                                                                 \
+            .type = APP_FLAG,                                                            \
+            .offset = offsetof(app_common, json),                                        \
+            .help = "one JSON object a line on standard output, nothing else there"},    \
+        {.name = "help", .letter = 'h', .type = APP_FLAG, .help = "this text"}, {        \
+        .name = NULL                                                                     \
+    }
+
+typedef struct app_command {
+    const char *name;     /* "model info" */
+    const char *summary;  /* one line */
+    const char *usage;    /* after the name: "CONTENT STYLE -o OUT [options]" */
+    const char *operands; /* "CONTENT and STYLE": for the message where some are missing */
+    size_t least, most;   /* how many of them */
+    const app_option *options;
+    const char *words;    /* paragraphs after the options, or NULL */
+    const char *examples; /* lines */
+    int (*run)(const struct app_command *self, int argc, char **argv); /* exit status */
+} app_command;
+
+/* Read argv, the arguments after the command's name, into values. Operands are moved to the
+ * front of argv, in their order. Sets up the reports (report.h) by --quiet and --json.
+ * Returns true to go on; false where the command is over with *status: the help was asked
+ * for and printed (0), or the arguments were refused, and it was said (2). */
+bool app_parse(
+    const app_command *command, void *values, int argc, char **argv, int *status);
+
+/* Edits (insert, delete, replace, swap of neighbours) from one word to another. */
+size_t app_distance(const char *a, const char *b);
+/* The word of a "a|b|c" list at index i, in a buffer of its own until the next call. */
+const char *app_choice(const char *choices, int i);
+
+void app_help(const app_command *command); /* help.c: to standard output */
+
+#endif

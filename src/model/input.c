@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * input.c: from planes R, G, B of 0..255 to what a network wants to see, and back.
+ *
+ *     x[k] = (rgb[channel of k] * range/255 - mean[k]) / std[k]
+ *     drgb[channel of k] = dx[k] * (range/255) / std[k]
+ */
+#include "model/model.h"
+
+static size_t plane_of(const imp_input_spec *s, size_t k) {
+    return s->bgr ? 2 - k : k;
+}
+
+void imp_input_from_rgb(
+    const imp_input_spec *s, size_t count, const float *rgb, float *x) {
+    float range = s->range / 255.0f;
+    for (size_t k = 0; k < s->channels; k++) {
+        const float *in = rgb + plane_of(s, k) * count;
+        for (size_t i = 0; i < count; i++) {
+            float v = in[i];
+            if (s->channels == 1) /* luma, ITU-R BT.601 */
+                v = 0.299f * rgb[i] + 0.587f * rgb[count + i] +
+                    0.114f * rgb[2 * count + i];
+            x[k * count + i] = (v * range - s->mean[k]) / s->std[k];
+        }
+    }
+}
+
+void imp_input_gradient_to_rgb(
+    const imp_input_spec *s, size_t count, const float *dx, float *drgb) {
+    static const float luma[3] = {0.299f, 0.587f, 0.114f};
+    for (size_t k = 0; k < 3; k++) {
+        size_t from = s->channels == 1 ? 0 : k;
+        size_t plane = s->channels == 1 ? k : plane_of(s, k);
+        float factor = s->range / 255.0f / s->std[from];
+        if (s->channels == 1) factor *= luma[k];
+        for (size_t i = 0; i < count; i++)
+            drgb[plane * count + i] = dx[from * count + i] * factor;
+    }
+}
+
+imp_shape imp_model_input_shape(const imp_model *m, size_t n) {
+    const imp_input_spec *s = &m->info.input;
+    if (m->layers[0].kind == IMP_LAYER_LINEAR)
+        return (imp_shape){n, s->channels * s->size * s->size, 1, 1, IMP_MAP};
+    return (imp_shape){n, s->channels, s->size, s->size, IMP_MAP};
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * load.c: a model from a safetensors file, and to one.
+ */
+#include "model/metadata.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- reading --- */
+
+static bool layer_in_file(
+    const imp_model *m, size_t i, const imp_safetensors *st, imp_naming naming) {
+    char name[IMP_NAME_MAX];
+    imp_name_in_file(m, i, naming, "weight", name);
+    return imp_safetensors_find(st, name) != NULL;
+}
+
+/* Layers that a file lacks at the end are cut; VGG without any of its classifier is a
+ * feature network, and so is one whose deeper convolutions are absent. */
+static void cut_to_file(imp_model *m, const imp_safetensors *st, imp_naming naming) {
+    size_t last = 0;
+    for (size_t i = 0; i < m->n_layers; i++)
+        if (imp_layer_has_weights(&m->layers[i]) && layer_in_file(m, i, st, naming))
+            last = i;
+    if (strncmp(m->architecture, "vgg", 3) == 0) imp_zoo_cut(m, last + 1);
+}
+
+/* The widths of an MLP: the outputs of fc1, fc2, ... but for the last. */
+static size_t mlp_widths(const imp_safetensors *st, size_t widths[16]) {
+    size_t n = 0;
+    for (; n < 17; n++) {
+        char name[IMP_NAME_MAX];
+        snprintf(name, sizeof name, "fc%zu.weight", n + 1);
+        const imp_safetensors_entry *e = imp_safetensors_find(st, name);
+        if (!e || e->ndim != 2) break;
+        if (n < 16) widths[n] = e->shape[0];
+    }
+    return n ? n - 1 : 0;
+}
+
+static void shape_to_text(const size_t *dims, size_t n, char *text, size_t size) {
+    size_t at = (size_t)snprintf(text, size, "[");
+    for (size_t i = 0; i < n && at < size; i++)
+        at += (size_t)snprintf(text + at, size - at, i ? ",%zu" : "%zu", dims[i]);
+    if (at < size) snprintf(text + at, size - at, "]");
+}
+
+/* Trailing sides of 1, and how a fully connected layer is written, do not matter: what
+ * counts is the first dimension and the product of the others. timm writes fc6 as
+ * 4096, 512, 7, 7. */
+static imp_status check_shape(imp_ctx *ctx, const imp_safetensors *st,
+    const imp_safetensors_entry *e, imp_tensor *t) {
+    const imp_shape *s = &t->shape;
+    size_t dims[4] = {s->n, s->c, s->h, s->w}, n = 4;
+    if (s->layout == IMP_MAP) {
+        dims[0] = s->c;
+        n = 1;
+    } else if (t->linear)
+        n = 2;
+    bool same = e->ndim == n && !memcmp(e->shape, dims, n * sizeof *dims);
+    if (t->linear && n == 2 && e->ndim == 4)
+        same = e->shape[0] == dims[0] && e->count == dims[0] * dims[1];
+    if (same) return IMP_OK;
+    char expected[100], found[200];
+    shape_to_text(dims, n, expected, sizeof expected);
+    shape_to_text(e->shape, e->ndim, found, sizeof found);
+    return imp_fail(ctx, IMP_ERR_MODEL, "%s: tensor %s: shape: expected %s, found %s",
+        imp_safetensors_path(st), e->name, expected, found);
+}
+
+/* Convert a panel of 16 outputs at a time, so that the plain copy stays small. */
+static imp_status read_tensor(imp_ctx *ctx, const imp_safetensors *st,
+    const imp_safetensors_entry *e, imp_tensor *t) {
+    imp_shape s = t->shape;
+    size_t row = s.layout == IMP_WEIGHT ? s.c * s.h * s.w : 1;
+    size_t rows = s.layout == IMP_WEIGHT ? s.n : s.c;
+    size_t panel = s.layout == IMP_WEIGHT ? imp_weight_depth(&s) * 16 : 16;
+    float *plain = malloc(16 * row * sizeof *plain);
+    if (!plain) return imp_fail(ctx, IMP_ERR_LIMIT, "%s: no memory", t->name);
+    imp_status status = IMP_OK;
+    for (size_t r = 0; r < rows && !status; r += 16) {
+        size_t n = rows - r < 16 ? rows - r : 16;
+        status = imp_safetensors_floats(ctx, st, e, r * row, n * row, plain);
+        imp_shape part = s;
+        *(s.layout == IMP_WEIGHT ? &part.n : &part.c) = n;
+        if (!status) imp_to_blocked(part, plain, t->blocked + r / 16 * panel);
+    }
+    free(plain);
+    return status;
+}
+
+typedef imp_status (*tensor_fn)(imp_ctx *ctx, const imp_safetensors *st,
+    const imp_safetensors_entry *e, imp_tensor *t);
+
+/* f for every tensor of m with its entry in the file. */
+static imp_status for_each_tensor(imp_ctx *ctx, imp_model *m, const imp_safetensors *st,
+    imp_naming naming, tensor_fn f) {
+    imp_tensor *t = m->tensors;
+    for (size_t i = 0; i < m->n_layers; i++) {
+        if (!imp_layer_has_weights(&m->layers[i])) continue;
+        for (int bias = 0; bias < 2; bias++, t++) {
+            char name[IMP_NAME_MAX];
+            imp_name_in_file(m, i, naming, bias ? "bias" : "weight", name);
+            const imp_safetensors_entry *e = imp_safetensors_find(st, name);
+            if (!e)
+                return imp_fail(ctx, IMP_ERR_MODEL,
+                    "%s: tensor %s: expected for %s, found none by that name",
+                    imp_safetensors_path(st), name, m->architecture);
+            imp_status s = f(ctx, st, e, t);
+            if (s) return s;
+        }
+    }
+    return IMP_OK;
+}
+
+/* Channels of VGG's first convolution tell the divisor where the metadata does not. */
+static imp_status choose_options(imp_ctx *ctx, const imp_safetensors *st, imp_naming naming,
+    imp_model_options *o, size_t widths[16]) {
+    const char *path = imp_safetensors_path(st);
+    o->architecture = imp_safetensors_metadata(st, "architecture");
+    if (naming == IMP_NAMINGS)
+        return imp_fail(ctx, IMP_ERR_MODEL,
+            "%s: tensors: expected the names of impasto's, torchvision's or timm's "
+            "networks (conv1_1.weight, features.0.weight), found none of them",
+            path);
+    if (!o->architecture) o->architecture = imp_architecture_of(st, naming);
+    if (!o->architecture)
+        return imp_fail(ctx, IMP_ERR_MODEL, "%s: architecture: none is named or known", path);
+    const imp_safetensors_entry *first = imp_safetensors_find(
+        st, naming == IMP_NAMES_OWN ? "conv1_1.weight" : "features.0.weight");
+    size_t divisor = 1;
+    if (first && first->ndim == 4 && first->shape[0] && 64 % first->shape[0] == 0)
+        divisor = 64 / first->shape[0];
+    o->hidden = widths;
+    o->n_hidden = mlp_widths(st, widths);
+    return imp_metadata_number(ctx, st, "width.divisor", divisor, &o->divisor);
+}
+
+static imp_status load(imp_ctx *ctx, imp_model *m, const imp_safetensors *st) {
+    imp_naming naming = imp_naming_of(st);
+    imp_model_options o = {0};
+    size_t widths[16] = {0};
+    imp_status s = choose_options(ctx, st, naming, &o, widths);
+    if (s) return s;
+    if (imp_zoo_build(ctx, m, &o) != IMP_OK) { /* an argument there, a fault of the file here */
+        char why[512];
+        snprintf(why, sizeof why, "%s", imp_ctx_error(ctx));
+        return imp_fail(ctx, IMP_ERR_MODEL, "%s: %s", imp_safetensors_path(st), why);
+    }
+    cut_to_file(m, st, naming);
+    s = imp_metadata_read(ctx, m, st, naming);
+    if (!s)
+        s = imp_metadata_number(
+            ctx, st, "input.size", m->info.input.size, &m->info.input.size);
+    if (!s && m->info.input.size > 4096)
+        s = imp_fail(ctx, IMP_ERR_MODEL, "%s: metadata input.size: expected at most 4096, "
+            "found %zu", imp_safetensors_path(st), m->info.input.size);
+    if (!s) s = imp_zoo_shapes(ctx, m);
+    if (!s) s = for_each_tensor(ctx, m, st, naming, check_shape);
+    if (!s) s = imp_zoo_allocate(ctx, m);
+    return s ? s : for_each_tensor(ctx, m, st, naming, read_tensor);
+}
+
+imp_status imp_model_load(imp_ctx *ctx, imp_model **out, const char *path) {
+    imp_safetensors *st = NULL;
+    *out = NULL;
+    imp_model *m = calloc(1, sizeof *m);
+    if (!m) return imp_fail(ctx, IMP_ERR_LIMIT, "%s: no memory", path);
+    imp_status s = imp_safetensors_open(ctx, &st, path);
+    if (!s) s = load(ctx, m, st);
+    imp_safetensors_close(st);
+    if (s)
+        imp_model_free(m);
+    else
+        *out = m;
+    return s;
+}
+
+/* --- writing --- */
+
+static imp_safetensors_item item_of(const imp_tensor *t) {
+    const imp_shape *s = &t->shape;
+    imp_safetensors_item item = {.name = t->name, .dtype = IMP_DTYPE_F32};
+    if (s->layout == IMP_MAP) {
+        item.ndim = 1;
+        item.shape[0] = s->c;
+        return item;
+    }
+    item.ndim = t->linear ? 2 : 4;
+    memcpy(item.shape, (size_t[]){s->n, s->c, s->h, s->w}, 4 * sizeof(size_t));
+    return item;
+}
+
+static imp_status put_tensors(
+    imp_ctx *ctx, imp_safetensors_writer *w, const imp_model *m) {
+    for (size_t i = 0; i < m->n_tensors; i++) {
+        const imp_tensor *t = &m->tensors[i];
+        float *plain = malloc(imp_plain_count(t->shape) * sizeof *plain);
+        if (!plain) return imp_fail(ctx, IMP_ERR_LIMIT, "%s: no memory", t->name);
+        imp_from_blocked(t->shape, t->blocked, plain);
+        imp_status s = imp_safetensors_put(w, plain, imp_plain_count(t->shape));
+        free(plain);
+        if (s) return s;
+    }
+    return IMP_OK;
+}
+
+imp_status imp_model_save(
+    imp_ctx *ctx, const imp_model *m, const char *path, bool overwrite) {
+    imp_metadata md;
+    imp_safetensors_writer w = {.file.fd = -1};
+    imp_safetensors_item *items = calloc(m->n_tensors, sizeof *items);
+    imp_status s = imp_metadata_write(ctx, &md, m);
+    if (!s && !items) s = imp_fail(ctx, IMP_ERR_LIMIT, "%s: no memory", path);
+    for (size_t i = 0; i < m->n_tensors && !s; i++) items[i] = item_of(&m->tensors[i]);
+    if (!s) {
+        s = imp_safetensors_begin(
+            &w, ctx, path, overwrite, items, m->n_tensors, md.pairs, md.n);
+        if (!s) s = put_tensors(ctx, &w, m);
+        if (!s) s = imp_safetensors_commit(&w);
+        imp_safetensors_abort(&w);
+    }
+    imp_metadata_free(&md);
+    free(items);
+    return s;
+}

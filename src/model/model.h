@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * model.h: inside a model: a table of layers, and a tensor for each parameter.
+ */
+#ifndef IMP_MODEL_H
+#define IMP_MODEL_H
+
+#include "base/base.h"
+#include "impasto/model.h"
+
+typedef enum imp_layer_kind {
+    IMP_LAYER_CONV,    /* stride 1; with ReLU */
+    IMP_LAYER_POOL,    /* 2 x 2, stride 2 */
+    IMP_LAYER_FLATTEN,
+    IMP_LAYER_LINEAR,  /* with ReLU, but for the last */
+} imp_layer_kind;
+
+typedef struct imp_layer {
+    imp_layer_kind kind;
+    char name[16];       /* "conv1_1", "fc6"; its activation is "relu1_1", "relu6" */
+    char activation[16]; /* empty: none */
+    size_t outputs;      /* channels, features; before the divisor */
+    size_t kernel, pad;
+} imp_layer;
+
+typedef struct imp_tensor {
+    char name[24]; /* "conv1_1.weight" */
+    imp_shape shape;
+    bool linear; /* of a fully connected layer: files write its weights as O, I */
+    float *blocked;
+} imp_tensor;
+
+struct imp_model {
+    imp_model_info info;
+    char architecture[16];
+    imp_layer *layers;
+    size_t n_layers;
+    imp_tensor *tensors; /* weight and bias of each layer that has them, in order */
+    size_t n_tensors;
+    char **labels; /* info.classes of them, or NULL: ImageNet's, or the index */
+};
+
+/* --- zoo.c: architectures as tables --- */
+
+/* Fill in layers, input and architecture; tensors are not made yet.
+ * Errors: IMP_ERR_ARG for an unknown architecture or widths that cannot be. */
+imp_status imp_zoo_build(imp_ctx *ctx, imp_model *m, const imp_model_options *options);
+/* Drop all layers from number n on. */
+void imp_zoo_cut(imp_model *m, size_t n);
+/* Make the tensors of the layers there are: first names and shapes, then memory (zero). */
+imp_status imp_zoo_shapes(imp_ctx *ctx, imp_model *m);
+imp_status imp_zoo_allocate(imp_ctx *ctx, imp_model *m);
+bool imp_layer_has_weights(const imp_layer *l);
+/* Number of the first layer of this name, or of this activation; n_layers: none. */
+size_t imp_zoo_find(const imp_model *m, const char *name);
+
+extern const char *const imp_imagenet_labels[1000]; /* imagenet.c */
+
+/* --- input.c --- */
+
+/* The shape of n samples: a map, or rows where the first layer is fully connected. */
+imp_shape imp_model_input_shape(const imp_model *m, size_t n);
+
+#endif

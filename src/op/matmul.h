@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * matmul.h: what conv2d and linear share, both being matrix products with blocked weights.
+ */
+#ifndef IMP_MATMUL_H
+#define IMP_MATMUL_H
+
+#include "op/op.h"
+
+/* Blocks of a product: tasks of IMP_GEMM_ROWS rows and IMP_PANEL_GROUP panels, the same
+ * for any number of threads. */
+#define IMP_PANEL_GROUP 8
+
+/* Product g for each of `samples` right after each other: sample s reads
+ * source_of(sources, s, ...) and writes g.y + s * y_sample. After a block is complete,
+ * ReLU in place where mask is not NULL: bit l of word i is y[16 i + l] > 0. */
+typedef struct imp_product {
+    imp_gemm gemm;
+    size_t samples, rows, panels;
+    size_t y_sample;             /* floats from one sample's y to the next */
+    const char *source_base;     /* sample s has its source at base + s * size */
+    size_t source_size;
+    bool relu;
+    uint16_t *mask;
+} imp_product;
+void imp_product_run(const imp_call *c, imp_product *p);
+
+/* Weights O, I, KH, KW to the panels of the product that backward needs: panel I/16, taps
+ * (O/16, KH, KW) of 16 outputs, 16 inputs. */
+size_t imp_transposed_count(const imp_shape *w);
+void imp_transpose_weights(
+    imp_ctx *ctx, const imp_shape *shape, const float *w, float *transposed);
+
+/* dy <- dy where the bit is set, else 0: the derivative of ReLU. */
+void imp_mask_gradient(imp_ctx *ctx, size_t count, float *dy, const uint16_t *mask);
+
+/* db (+)= sum of dy over samples and pixels; dy is a map of c channels. */
+void imp_bias_gradient(
+    imp_ctx *ctx, const imp_shape *shape, const float *dy, float *db, bool add);
+
+#endif

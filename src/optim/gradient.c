@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * gradient.c: the optimisers that take one step for each gradient g. x is a flat array;
+ * everything is element by element, rate is the step's.
+ *
+ * SGD with momentum mu (Polyak 1964, in the form of Sutskever et al. 2013 and PyTorch):
+ *
+ *     v <- mu v + g
+ *     x <- x - rate v
+ *
+ * Adam (Kingma & Ba 2015, algorithm 1), t = 1 at the first step:
+ *
+ *     m <- b1 m + (1 - b1) g               mh = m / (1 - b1^t)
+ *     v <- b2 v + (1 - b2) g^2             vh = v / (1 - b2^t)
+ *     x <- x - rate mh / (sqrt(vh) + eps)
+ *
+ * The state (v, or m and v) is float32 and zero at the start.
+ */
+#include "kernel/reduce.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct imp_gradient {
+    imp_ctx *ctx;
+    size_t count;
+    imp_gradient_options options;
+    float *m, *v;              /* m: Adam alone. count, rounded up to 16 */
+    double power1, power2;     /* b1^t, b2^t */
+};
+
+static bool is_fraction(double a) {
+    return a >= 0 && a < 1; /* false for NaN */
+}
+
+static imp_status check(imp_ctx *ctx, size_t count, const imp_gradient_options *o) {
+    if (o->kind != IMP_SGD && o->kind != IMP_ADAM)
+        return imp_fail(ctx, IMP_ERR_ARG, "optimiser: expected SGD or Adam, found kind %d",
+            (int)o->kind);
+    if (count == 0 || count > SIZE_MAX / 16)
+        return imp_fail(ctx, IMP_ERR_ARG, "optimiser: cannot work on %zu numbers", count);
+    if (!is_fraction(o->momentum))
+        return imp_fail(ctx, IMP_ERR_ARG,
+            "optimiser: momentum: expected 0 or more and less than 1, found %g",
+            o->momentum);
+    if (!is_fraction(o->beta1) || !is_fraction(o->beta2) || !(o->eps >= 0))
+        return imp_fail(ctx, IMP_ERR_ARG,
+            "optimiser: expected betas of 0 or more and less than 1 and eps of 0 or more, "
+            "found %g, %g and %g",
+            o->beta1, o->beta2, o->eps);
+    return IMP_OK;
+}
+
+imp_status imp_gradient_new(
+    imp_ctx *ctx, imp_gradient **out, size_t count, const imp_gradient_options *options) {
+    *out = NULL;
+    imp_status s = check(ctx, count, options);
+    if (s) return s;
+    imp_gradient *o = calloc(1, sizeof *o);
+    if (!o) return imp_fail(ctx, IMP_ERR_LIMIT, "optimiser: no memory");
+    *o = (imp_gradient){
+        .ctx = ctx, .count = count, .options = *options, .power1 = 1, .power2 = 1};
+    if (o->options.beta1 == 0 && o->options.beta2 == 0 && o->options.eps == 0) {
+        o->options.beta1 = 0.9;
+        o->options.beta2 = 0.999;
+        o->options.eps = 1e-8;
+    }
+    size_t bytes = imp_round16(count) * sizeof(float);
+    o->v = imp_alloc(bytes);
+    if (options->kind == IMP_ADAM) o->m = imp_alloc(bytes);
+    if (!o->v || (options->kind == IMP_ADAM && !o->m)) {
+        imp_gradient_free(o);
+        return imp_fail(
+            ctx, IMP_ERR_LIMIT, "optimiser: no memory for the state of %zu numbers", count);
+    }
+    *out = o;
+    return IMP_OK;
+}
+
+void imp_gradient_free(imp_gradient *o) {
+    if (!o) return;
+    imp_release(o->m);
+    imp_release(o->v);
+    free(o);
+}
+
+typedef struct step_job {
+    const imp_gradient *o;
+    float *x;
+    const float *g;
+    float rate, b1, b2, c1, c2;
+} step_job;
+
+static void step(const step_job *j, size_t n, float *x, size_t state, const float *g) {
+    const imp_gradient *o = j->o;
+    const imp_kernels *k = o->ctx->kernels;
+    if (o->options.kind == IMP_SGD)
+        k->sgd(n, x, o->v + state, g, j->rate, (float)o->options.momentum);
+    else
+        k->adam(n, x, o->m + state, o->v + state, g, j->rate, j->b1, j->b2,
+            (float)o->options.eps, j->c1, j->c2);
+}
+
+static void step_task(void *arg, size_t task, int thread) {
+    (void)thread;
+    const step_job *j = arg;
+    imp_chunk k = imp_chunk_of(j->o->count, task);
+    size_t whole = k.count / 16 * 16, rest = k.count - whole;
+    step(j, whole, j->x + k.first, k.first, j->g + k.first);
+    if (rest == 0) return;
+    /* Fewer than 16 at the very end: kernels take 16, the caller's arrays have not. */
+    float x[16] = {0}, g[16] = {0};
+    size_t at = k.first + whole;
+    memcpy(x, j->x + at, rest * sizeof *x);
+    memcpy(g, j->g + at, rest * sizeof *g);
+    step(j, 16, x, at, g);
+    memcpy(j->x + at, x, rest * sizeof *x);
+}
+
+void imp_gradient_step(imp_gradient *o, float *x, const float *g, double rate) {
+    step_job j = {.o = o, .x = x, .g = g, .rate = (float)rate};
+    if (o->options.kind == IMP_ADAM) {
+        /* The corrections are those of the betas that the kernel has: 1 - 0.999f is off
+         * by 1e-5 from 0.001, and would not cancel at the first steps. */
+        j.b1 = (float)o->options.beta1;
+        j.b2 = (float)o->options.beta2;
+        o->power1 *= (double)j.b1;
+        o->power2 *= (double)j.b2;
+        j.c1 = (float)(1 / (1 - o->power1));
+        j.c2 = (float)(1 / (1 - o->power2));
+    }
+    imp_parallel(o->ctx, imp_chunk_count(o->count), step_task, &j);
+}

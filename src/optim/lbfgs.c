@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * lbfgs.c: limited-memory BFGS (Nocedal & Wright, Numerical Optimization, 2nd edition,
+ * algorithms 7.4 and 7.5). The last steps s and the changes of the gradient y that they made
+ * stand for the inverse of the second derivatives, H; an iteration is
+ *
+ *     d = -H g                       two-loop recursion, with H0 = s'y / y'y of the newest
+ *                                    pair; without pairs d = -g / mean |g|
+ *     x <- x + t d                   t by a line search
+ *     s = t d,  y = g_new - g        kept if s'y > 1e-10 y'y, the oldest pair dropped
+ *
+ * Line search: t = 1 first. A step is accepted when its loss is finite and
+ *
+ *     f(x + t d) <= f(x) + 1e-4 t g'd            (sufficient decrease, Armijo 1966)
+ *
+ * else t moves to the minimum of the parabola through f(x), g'd and f(x + t d),
+ *
+ *     -g'd t^2 / (2 (f(x + t d) - f(x) - t g'd))
+ *
+ * held between 0.1 t and 0.5 t (0.1 t where the loss was not finite), at most 20 times. If d
+ * does not point downhill, or no step along it is accepted, the pairs are forgotten and the
+ * steepest descent is tried in the same iteration. So a higher loss is never accepted.
+ *
+ * Vectors are float32, dot products double in chunks of a constant size joined in order: the
+ * path is the same for any number of threads.
+ */
+#include "kernel/reduce.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_TRIALS          20
+#define SUFFICIENT_DECREASE 1e-4
+#define LEAST_CURVATURE     1e-10
+
+typedef struct pair {
+    float *s, *y;
+    double sy, yy; /* s'y, y'y */
+    double alpha;  /* of the two loops */
+} pair;
+
+struct imp_lbfgs {
+    imp_ctx *ctx;
+    size_t count, n;      /* n: count rounded up to 16; what is beyond count is zero */
+    size_t room, kept;    /* pairs: allocated; in use, pairs[0] the oldest */
+    pair *pairs, spare;   /* spare: the pair of the next step */
+    float *x, *g;         /* accepted point and its gradient */
+    float *trial, *g_trial, *d;
+    double *partial;      /* of sums */
+    double f;
+    bool started;
+};
+
+/* --- vectors --- */
+
+typedef struct axpy_job {
+    const imp_lbfgs *o;
+    float alpha;
+    const float *a, *b;
+    float *y;
+} axpy_job;
+
+static void axpy_task(void *arg, size_t task, int thread) {
+    (void)thread;
+    const axpy_job *j = arg;
+    imp_chunk k = imp_chunk_of(j->o->n, task);
+    const imp_kernels *kernels = j->o->ctx->kernels;
+    if (!j->b)
+        kernels->scale(k.count, j->alpha, j->a + k.first, j->y + k.first);
+    else {
+        if (j->b != j->y)
+            memcpy(j->y + k.first, j->b + k.first, k.count * sizeof *j->y);
+        kernels->axpy(k.count, j->alpha, j->a + k.first, j->y + k.first);
+    }
+}
+
+/* y = alpha a + b; b NULL: zero, b may be y. */
+static void axpy(
+    const imp_lbfgs *o, float *y, double alpha, const float *a, const float *b) {
+    axpy_job j = {o, (float)alpha, a, b, y};
+    imp_parallel(o->ctx, imp_chunk_count(o->n), axpy_task, &j);
+}
+
+static double dot(const imp_lbfgs *o, const float *a, const float *b) {
+    return imp_reduce_dot(o->ctx, o->n, a, b, o->partial);
+}
+
+/* --- life --- */
+
+static bool get_memory(imp_lbfgs *o) {
+    size_t bytes = o->n * sizeof(float);
+    float **vectors[] = {&o->x, &o->g, &o->trial, &o->g_trial, &o->d, &o->spare.s,
+        &o->spare.y};
+    for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++)
+        if (!(*vectors[i] = imp_alloc(bytes))) return false;
+    o->pairs = calloc(o->room, sizeof *o->pairs);
+    o->partial = malloc(imp_chunk_count(o->n) * sizeof *o->partial);
+    if (!o->pairs || !o->partial) return false;
+    for (size_t i = 0; i < o->room; i++) {
+        o->pairs[i].s = imp_alloc(bytes);
+        o->pairs[i].y = imp_alloc(bytes);
+        if (!o->pairs[i].s || !o->pairs[i].y) return false;
+    }
+    return true;
+}
+
+imp_status imp_lbfgs_new(imp_ctx *ctx, imp_lbfgs **out, size_t count, size_t history) {
+    *out = NULL;
+    if (count == 0 || count > SIZE_MAX / 16 || history == 0 || history > 1000)
+        return imp_fail(ctx, IMP_ERR_ARG,
+            "lbfgs: expected at least one number and a history of 1 to 1000, found %zu "
+            "and %zu",
+            count, history);
+    imp_lbfgs *o = calloc(1, sizeof *o);
+    if (!o) return imp_fail(ctx, IMP_ERR_LIMIT, "lbfgs: no memory");
+    *o = (imp_lbfgs){
+        .ctx = ctx, .count = count, .n = imp_round16(count), .room = history};
+    if (!get_memory(o)) {
+        imp_lbfgs_free(o);
+        return imp_fail(ctx, IMP_ERR_LIMIT,
+            "lbfgs: no memory for a history of %zu times %zu numbers", history, count);
+    }
+    *out = o;
+    return IMP_OK;
+}
+
+void imp_lbfgs_free(imp_lbfgs *o) {
+    if (!o) return;
+    for (size_t i = 0; o->pairs && i < o->room; i++) {
+        imp_release(o->pairs[i].s);
+        imp_release(o->pairs[i].y);
+    }
+    float *vectors[] = {
+        o->x, o->g, o->trial, o->g_trial, o->d, o->spare.s, o->spare.y};
+    for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++) imp_release(vectors[i]);
+    free(o->pairs);
+    free(o->partial);
+    free(o);
+}
+
+/* --- direction --- */
+
+static void steepest_descent(imp_lbfgs *o) {
+    double mean = imp_reduce_abs(o->ctx, o->n, o->g, o->partial) / (double)o->count;
+    o->kept = 0;
+    axpy(o, o->d, -1 / mean, o->g, NULL);
+}
+
+/* d = -H g (algorithm 7.4, on q = -g: both loops are linear). */
+static void two_loops(imp_lbfgs *o) {
+    const pair *newest = &o->pairs[o->kept - 1];
+    axpy(o, o->d, -1, o->g, NULL);
+    for (size_t i = o->kept; i-- > 0;) {
+        pair *p = &o->pairs[i];
+        p->alpha = dot(o, p->s, o->d) / p->sy;
+        axpy(o, o->d, -p->alpha, p->y, o->d);
+    }
+    axpy(o, o->d, newest->sy / newest->yy, o->d, NULL);
+    for (size_t i = 0; i < o->kept; i++) {
+        pair *p = &o->pairs[i];
+        double beta = dot(o, p->y, o->d) / p->sy;
+        axpy(o, o->d, p->alpha - beta, p->s, o->d);
+    }
+}
+
+/* --- line search --- */
+
+static double next_step(double t, double f, double f_trial, double slope) {
+    if (!isfinite(f_trial)) return 0.1 * t;
+    double next = -slope * t * t / (2 * (f_trial - f - t * slope));
+    if (!(next > 0.1 * t)) return 0.1 * t;
+    return next < 0.5 * t ? next : 0.5 * t;
+}
+
+/* Find t; then trial, g_trial, *f_trial are those of x + t d. 0: no step was accepted. */
+static double line_search(
+    imp_lbfgs *o, imp_loss_fn fn, void *user, double slope, double *f_trial) {
+    double t = 1;
+    if (!(slope < 0)) return 0; /* the gradient is zero or not a number */
+    for (int i = 0; i < MAX_TRIALS; i++) {
+        axpy(o, o->trial, t, o->d, o->x);
+        double f = fn(user, o->trial, o->g_trial);
+        bool enough = isfinite(f) && f <= o->f + SUFFICIENT_DECREASE * t * slope;
+        if (enough && isfinite(dot(o, o->g_trial, o->g_trial))) {
+            *f_trial = f;
+            return t;
+        }
+        t = next_step(t, o->f, enough ? (double)NAN : f, slope);
+    }
+    return 0;
+}
+
+static void swap(float **a, float **b) {
+    float *c = *a;
+    *a = *b;
+    *b = c;
+}
+
+/* Move to the trial point, and keep its pair if it bends upwards. */
+static void accept_step(imp_lbfgs *o, double t, double f) {
+    pair p = o->spare;
+    axpy(o, p.s, t, o->d, NULL);
+    axpy(o, p.y, -1, o->g, o->g_trial);
+    p.sy = dot(o, p.s, p.y);
+    p.yy = dot(o, p.y, p.y);
+    o->f = f;
+    swap(&o->x, &o->trial);
+    swap(&o->g, &o->g_trial);
+    if (!(p.sy > LEAST_CURVATURE * p.yy)) return;
+    if (o->kept == o->room) {
+        o->spare = o->pairs[0];
+        memmove(o->pairs, o->pairs + 1, (o->room - 1) * sizeof *o->pairs);
+        o->kept--;
+    } else
+        o->spare = o->pairs[o->kept];
+    o->pairs[o->kept++] = p;
+}
+
+/* The loss and the gradient at the caller's x, at the first step. */
+static imp_status start(imp_lbfgs *o, const float *x, imp_loss_fn fn, void *user) {
+    memcpy(o->x, x, o->count * sizeof *x);
+    o->f = fn(user, o->x, o->g);
+    if (!isfinite(o->f) || !isfinite(dot(o, o->g, o->g)))
+        return imp_fail(o->ctx, IMP_ERR_NUMERIC,
+            "lbfgs: the loss at the start is %g, or its gradient is not finite", o->f);
+    o->started = true;
+    return IMP_OK;
+}
+
+imp_status imp_lbfgs_step(
+    imp_lbfgs *o, float *x, imp_loss_fn fn, void *user, double *loss) {
+    if (!o->started) {
+        imp_status s = start(o, x, fn, user);
+        *loss = o->f;
+        if (s) return s;
+    }
+    double f = 0, t = 0;
+    if (o->kept > 0) {
+        two_loops(o);
+        t = line_search(o, fn, user, dot(o, o->g, o->d), &f);
+    }
+    if (t == 0) {
+        steepest_descent(o);
+        t = line_search(o, fn, user, dot(o, o->g, o->d), &f);
+    }
+    *loss = o->f;
+    if (t == 0)
+        return imp_fail(o->ctx, IMP_ERR_NUMERIC,
+            "lbfgs: no step downhill lowers the loss of %.9g", o->f);
+    accept_step(o, t, f);
+    memcpy(x, o->x, o->count * sizeof *x);
+    *loss = o->f;
+    return IMP_OK;
+}

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * job.c: paint. The image is three planes R, G, B of 0..255, and that is what the optimiser
+ * moves: for a network that sees 0..255 less a mean, the same steps as in its own space.
+ */
+#include "style/style.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct imp_style {
+    imp_ctx *ctx;
+    imp_style_options options;
+    imp_objective_state objective;
+    float *image, *gradient;
+    float *good; /* Adam: the image of the last finite loss */
+    imp_gradient *adam;
+    imp_lbfgs *lbfgs;
+    imp_style_progress parts; /* of the last evaluation */
+    size_t done;
+    bool converged;
+};
+
+void imp_style_size(size_t width, size_t height, size_t size, size_t *out_width,
+    size_t *out_height) {
+    size_t longest = width > height ? width : height;
+    *out_width = width;
+    *out_height = height;
+    if (longest <= size || longest == 0) return;
+    double factor = (double)size / (double)longest;
+    size_t w = (size_t)floor((double)width * factor + 0.5);
+    size_t h = (size_t)floor((double)height * factor + 0.5);
+    *out_width = w < 1 ? 1 : w;
+    *out_height = h < 1 ? 1 : h;
+}
+
+/* Sizes of the painted picture and of the style as the network sees it. */
+typedef struct sizes {
+    size_t width, height, style_width, style_height;
+} sizes;
+
+static sizes choose_sizes(
+    size_t w, size_t h, size_t sw, size_t sh, const imp_style_options *o) {
+    sizes s;
+    imp_style_size(w, h, o->size, &s.width, &s.height);
+    size_t longest = s.width > s.height ? s.width : s.height;
+    imp_style_size(sw, sh, o->style_size ? o->style_size : longest, &s.style_width,
+        &s.style_height);
+    return s;
+}
+
+/* Floats of an image that the job and its optimiser hold. */
+static size_t images_held(const imp_style_options *o) {
+    size_t optimiser = o->optimizer == IMP_ADAM ? 3 : 2 * o->history + 5;
+    return 4 + optimiser; /* image, gradient, objective's work, a resized picture */
+}
+
+imp_status imp_style_estimate(imp_ctx *ctx, const imp_model *model, size_t width,
+    size_t height, size_t style_width, size_t style_height,
+    const imp_style_options *options, size_t *bytes) {
+    imp_objective_state o;
+    sizes s = choose_sizes(width, height, style_width, style_height, options);
+    size_t graph = 0, weights = 0;
+    imp_status status = imp_objective_build(ctx, &o, model, options, s.width, s.height,
+        s.style_width, s.style_height, &graph);
+    imp_objective_free(&o);
+    for (size_t i = 0; i < imp_model_tensor_count(model); i++)
+        weights += imp_blocked_count(imp_model_tensor_shape(model, i)) * sizeof(float);
+    *bytes = graph + weights
+        + images_held(options) * 3 * s.width * s.height * sizeof(float);
+    return status;
+}
+
+/* A picture at a size: Lanczos, within 0..255; bit for bit where it has the size. */
+static imp_status resize_picture(
+    imp_ctx *ctx, const imp_picture *p, size_t width, size_t height, float *out) {
+    imp_status s = imp_resize(
+        ctx, out, height, width, p->planes, 3, p->height, p->width, IMP_LANCZOS);
+    if (s || (p->width == width && p->height == height)) return s;
+    for (size_t i = 0; i < 3 * width * height; i++)
+        out[i] = out[i] < 0.0f ? 0.0f : out[i] > 255.0f ? 255.0f : out[i];
+    return IMP_OK;
+}
+
+/* noise: u; mix: half content, half u; u uniform in [-20, 20], both in the network's space
+ * less its mean. */
+static void start_from_noise(imp_style *job, const float *content) {
+    imp_input_spec spec = imp_model_describe(job->objective.model).input;
+    size_t count = job->objective.width * job->objective.height;
+    float share = job->options.init == IMP_INIT_MIX ? 0.5f : 0.0f;
+    for (size_t c = 0; c < 3; c++) {
+        float mean = spec.mean[spec.bgr ? 2 - c : c] * 255.0f / spec.range;
+        for (size_t i = 0; i < count; i++) {
+            float u = (float)(40.0 * imp_uniform(job->options.seed, c * count + i) - 20.0);
+            job->image[c * count + i] =
+                share * (content[c * count + i] - mean) + (1.0f - share) * u + mean;
+        }
+    }
+}
+
+static imp_status start_image(
+    imp_style *job, const float *content, const imp_picture *init) {
+    const imp_objective_state *o = &job->objective;
+    size_t count = 3 * o->width * o->height;
+    switch (job->options.init) {
+    case IMP_INIT_CONTENT:
+        memcpy(job->image, content, count * sizeof *content);
+        return IMP_OK;
+    case IMP_INIT_PICTURE:
+        if (!init) return imp_fail(job->ctx, IMP_ERR_ARG, "init: no picture was given");
+        return resize_picture(job->ctx, init, o->width, o->height, job->image);
+    default: start_from_noise(job, content); return IMP_OK;
+    }
+}
+
+static imp_status make_optimiser(imp_style *job, size_t count) {
+    if (job->options.optimizer == IMP_LBFGS)
+        return imp_lbfgs_new(job->ctx, &job->lbfgs, count, job->options.history);
+    job->good = malloc(count * sizeof *job->good);
+    if (!job->good) return imp_fail(job->ctx, IMP_ERR_LIMIT, "style: no memory");
+    return imp_gradient_new(
+        job->ctx, &job->adam, count, &(imp_gradient_options){.kind = IMP_ADAM});
+}
+
+/* Resized pictures live only until the targets are computed. */
+static imp_status prepare(imp_style *job, const imp_picture *content,
+    const imp_picture *style, const imp_picture *init, sizes s) {
+    size_t count = 3 * s.width * s.height, style_count = 3 * s.style_width * s.style_height;
+    float *c = malloc(count * sizeof *c), *y = malloc(style_count * sizeof *y);
+    job->image = malloc(count * sizeof *job->image);
+    job->gradient = malloc(count * sizeof *job->gradient);
+    imp_status status = c && y && job->image && job->gradient
+        ? IMP_OK
+        : imp_fail(job->ctx, IMP_ERR_LIMIT, "style: no memory");
+    if (!status) status = resize_picture(job->ctx, content, s.width, s.height, c);
+    if (!status)
+        status = resize_picture(job->ctx, style, s.style_width, s.style_height, y);
+    if (!status) status = start_image(job, c, init);
+    if (!status) status = imp_objective_prepare(job->ctx, &job->objective, c, y);
+    free(c);
+    free(y);
+    return status ? status : make_optimiser(job, count);
+}
+
+static imp_status check_options(imp_ctx *ctx, const imp_style_options *o) {
+    if (o->size < 1) return imp_fail(ctx, IMP_ERR_ARG, "size: expected at least 1");
+    if (o->optimizer != IMP_ADAM && o->optimizer != IMP_LBFGS)
+        return imp_fail(ctx, IMP_ERR_ARG, "optimizer: expected Adam or L-BFGS");
+    if (o->optimizer == IMP_LBFGS && o->history < 1)
+        return imp_fail(ctx, IMP_ERR_ARG, "history: expected at least 1");
+    const double weights[] = {
+        o->content_weight, o->style_weight, o->tv_weight, o->rate};
+    for (size_t i = 0; i < sizeof weights / sizeof *weights; i++)
+        if (!isfinite(weights[i]) || weights[i] < 0.0)
+            return imp_fail(ctx, IMP_ERR_ARG,
+                "weights and rate: expected 0 or more, found %g", weights[i]);
+    return IMP_OK;
+}
+
+imp_status imp_style_new(imp_ctx *ctx, imp_style **out, const imp_model *model,
+    const imp_picture *content, const imp_picture *style, const imp_picture *init,
+    const imp_style_options *options) {
+    *out = NULL;
+    imp_status status = check_options(ctx, options);
+    if (status) return status;
+    imp_style *job = calloc(1, sizeof *job);
+    if (!job) return imp_fail(ctx, IMP_ERR_LIMIT, "style: no memory");
+    job->ctx = ctx;
+    job->options = *options;
+    sizes s = choose_sizes(
+        content->width, content->height, style->width, style->height, options);
+    size_t bytes;
+    status = imp_objective_build(ctx, &job->objective, model, options, s.width, s.height,
+        s.style_width, s.style_height, &bytes);
+    if (!status) status = prepare(job, content, style, init, s);
+    if (status)
+        imp_style_free(job);
+    else
+        *out = job;
+    return status;
+}
+
+void imp_style_free(imp_style *job) {
+    if (!job) return;
+    imp_objective_free(&job->objective);
+    imp_gradient_free(job->adam);
+    imp_lbfgs_free(job->lbfgs);
+    free(job->image);
+    free(job->gradient);
+    free(job->good);
+    free(job);
+}
+
+static imp_status report(imp_style *job, imp_style_progress *out) {
+    *out = job->parts;
+    out->iteration = job->done;
+    if (isfinite(job->parts.loss)) return IMP_OK;
+    return imp_fail(job->ctx, IMP_ERR_NUMERIC,
+        "iteration %zu: the loss is not finite: try a lower rate or weight", job->done);
+}
+
+imp_status imp_style_evaluate(imp_style *job, imp_style_progress *out) {
+    imp_objective_evaluate(&job->objective, job->image, NULL, &job->parts);
+    return report(job, out);
+}
+
+static imp_status adam_step(imp_style *job, imp_style_progress *out) {
+    size_t count = 3 * job->objective.width * job->objective.height;
+    imp_objective_evaluate(&job->objective, job->image, job->gradient, &job->parts);
+    job->done++;
+    imp_status s = report(job, out);
+    if (s) {
+        if (job->done > 1) memcpy(job->image, job->good, count * sizeof *job->image);
+        return s;
+    }
+    memcpy(job->good, job->image, count * sizeof *job->image);
+    imp_gradient_step(job->adam, job->image, job->gradient, job->options.rate);
+    return IMP_OK;
+}
+
+static double lbfgs_loss(void *user, const float *x, float *g) {
+    imp_style *job = user;
+    return job->objective.scale
+        * imp_objective_evaluate(&job->objective, x, g, &job->parts);
+}
+
+static imp_status lbfgs_step(imp_style *job, imp_style_progress *out) {
+    double loss;
+    imp_style_progress before = job->parts;
+    imp_status s = imp_lbfgs_step(job->lbfgs, job->image, lbfgs_loss, job, &loss);
+    job->done++;
+    if (s == IMP_ERR_NUMERIC && isfinite(loss)) { /* no lower loss is to be found */
+        job->converged = true;
+        job->parts = before;
+        job->parts.loss = loss / job->objective.scale;
+        s = IMP_OK;
+    }
+    return s ? s : report(job, out);
+}
+
+imp_status imp_style_step(imp_style *job, imp_style_progress *out) {
+    return job->lbfgs ? lbfgs_step(job, out) : adam_step(job, out);
+}
+
+size_t imp_style_done(const imp_style *job) {
+    return job->done;
+}
+
+bool imp_style_converged(const imp_style *job) {
+    return job->converged;
+}
+
+imp_status imp_style_picture(const imp_style *job, imp_picture *out) {
+    const imp_objective_state *o = &job->objective;
+    imp_status s = imp_picture_new(job->ctx, out, o->width, o->height);
+    if (!s) memcpy(out->planes, job->image, 3 * o->width * o->height * sizeof(float));
+    return s;
+}
