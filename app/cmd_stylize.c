@@ -81,7 +81,7 @@ static const app_option options[] = {
         .low = 1e-6,
         .high = 1e6,
         .value = "R",
-        .otherwise = "1",
+        .otherwise = "2; classic 1",
         .help = "Adam's step, in values of 0..255"},
     {.name = "content-weight",
         .type = APP_NUMBER,
@@ -267,7 +267,7 @@ static json_t *json_settings(const app_painting *p, const values *v) {
     json_object_set_new(settings_object, "pooling",
         json_string(o->pooling == IMP_POOL_MAX ? "max" : "avg"));
     json_object_set_new(settings_object, "init", app_json_text(init_name(p, v)));
-    json_object_set_new(settings_object, "seed", json_integer((json_int_t)o->seed));
+    json_object_set_new(settings_object, "seed", app_json_seed(o->seed));
     return settings_object;
 }
 
@@ -275,11 +275,12 @@ static void tell_plan(const app_painting *p, const values *v) {
     const imp_style_options *o = &p->options;
     char content[512], style[512], bytes[32], available[32];
     double has = app_memory_available();
-    app_event(json_pack("{s:s, s:I, s:o, s:I, s:I, s:I, s:I, s:o, s:o}", "event", "plan",
-        "bytes", (json_int_t)p->bytes, "available", app_json_number(has), "width",
-        (json_int_t)p->width, "height", (json_int_t)p->height, "style_width",
-        (json_int_t)p->style_width, "style_height", (json_int_t)p->style_height, "model",
-        app_json_text(app_model_name(&p->model)), "settings", json_settings(p, v)));
+    app_event(json_pack("{s:s, s:I, s:o, s:I, s:I, s:I, s:I, s:o, s:o}", "event",
+        "plan", "bytes", (json_int_t)p->bytes, "available", app_json_number(has),
+        "width", (json_int_t)p->width, "height", (json_int_t)p->height, "style_width",
+        (json_int_t)p->style_width, "style_height", (json_int_t)p->style_height,
+        "model", app_json_text(app_model_name(&p->model)), "settings",
+        json_settings(p, v)));
     app_result("content    %zu x %zu, painted at %zu x %zu", p->content.width,
         p->content.height, p->width, p->height);
     app_result("style      %zu x %zu, looked at at %zu x %zu", p->style.width,
@@ -290,7 +291,8 @@ static void tell_plan(const app_painting *p, const values *v) {
     app_result("layers     content %s (weight %g), style %s (weight %g)",
         join_layers(content, sizeof content, o->content_layers), o->content_weight,
         join_layers(style, sizeof style, o->style_layers), o->style_weight);
-    app_result("start      %s, seed %llu", init_name(p, v), (unsigned long long)o->seed);
+    app_result(
+        "start      %s, seed %llu", init_name(p, v), (unsigned long long)o->seed);
     if (o->optimizer == IMP_ADAM)
         app_result("optimiser  adam, rate %g, %zu iterations", o->rate, o->iterations);
     else
@@ -346,8 +348,8 @@ static int paint(app_painting *p, const values *v) {
         return status;
     }
     if (status) return status;
-    app_say("painting %zu x %zu with %s, %zu iterations, %s planned", p->width, p->height,
-        app_model_name(&p->model), p->options.iterations,
+    app_say("painting %zu x %zu with %s, %zu iterations, %s planned", p->width,
+        p->height, app_model_name(&p->model), p->options.iterations,
         app_bytes(bytes, sizeof bytes, (double)p->bytes));
     return app_paint(p);
 }
@@ -380,11 +382,12 @@ const app_command app_stylize = {
     .least = 2,
     .most = 2,
     .options = options,
-    .words = "Models are looked for in $XDG_DATA_HOME/impasto/models/NAME.safetensors\n"
-             "(~/.local/share where XDG_DATA_HOME is not set). The model builtin is a\n"
-             "seeded network of random features: it finds colour and texture, not\n"
-             "strokes. Strokes come with the weights of a trained VGG-19.\n\n"
-             "Ctrl-C ends the iteration, writes the picture so far and exits with 130.\n",
+    .words =
+        "Models are looked for in $XDG_DATA_HOME/impasto/models/NAME.safetensors\n"
+        "(~/.local/share where XDG_DATA_HOME is not set). The model builtin is a\n"
+        "seeded network of random features: it finds colour and texture, not\n"
+        "strokes. Strokes come with the weights of a trained VGG-19.\n\n"
+        "Ctrl-C ends the iteration, writes the picture so far and exits with 130.\n",
     .examples = "  impasto stylize photo.jpg painting.jpg -o out.png\n"
                 "  impasto stylize photo.jpg painting.jpg -o out.png --model vgg19 "
                 "--size 384\n"

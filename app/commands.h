@@ -8,6 +8,6 @@
 #include "options.h"
 
 extern const app_command app_stylize, app_classify, app_train_mnist, app_test;
-extern const app_command app_model_info, app_model_new, app_model_plan;
+extern const app_command app_model_info, app_model_init, app_model_plan;
 
 #endif

@@ -7,24 +7,21 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { COLUMN = 27, WIDTH = 79 };
+enum { COLUMN = 28, WIDTH = 79 };
 
-/* Words from column `at` on, each further line indented by COLUMN. */
-static void put_wrapped(const char *text, size_t at) {
-    while (*text) {
+/* Words from column COLUMN on, each further line indented to there. */
+static void put_wrapped(const char *text) {
+    for (size_t at = COLUMN; *text; text += strspn(text, " ")) {
         size_t n = strcspn(text, " ");
-        if (at + n > WIDTH && at > COLUMN) {
+        bool first = at == COLUMN;
+        if (!first && at + 1 + n > WIDTH) {
             printf("\n%*s", COLUMN, "");
             at = COLUMN;
+            first = true;
         }
-        printf("%.*s", (int)n, text);
-        at += n;
+        printf("%s%.*s", first ? "" : " ", (int)n, text);
+        at += n + (first ? 0 : 1);
         text += n;
-        if (*text == ' ') {
-            text++;
-            if (*text && at < WIDTH) putchar(' ');
-            at++;
-        }
     }
     putchar('\n');
 }
@@ -43,12 +40,12 @@ static void put_option(const app_option *o) {
         printf("%s\n%*s", name, COLUMN, "");
     else
         printf("%-*s", COLUMN, name);
-    put_wrapped(help, COLUMN);
+    put_wrapped(help);
 }
 
 void app_help(const app_command *command) {
-    printf("impasto %s: %s\n\nusage: impasto %s %s\n\noptions [default]:\n", command->name,
-        command->summary, command->name, command->usage);
+    printf("impasto %s: %s\n\nusage: impasto %s %s\n\noptions [default]:\n",
+        command->name, command->summary, command->name, command->usage);
     for (const app_option *o = command->options; o->name; o++) put_option(o);
     if (command->words) printf("\n%s", command->words);
     if (command->examples) printf("\nexamples:\n%s", command->examples);

@@ -87,7 +87,8 @@ static int open_file(const char *path, int *fd) {
 static int check_size(const char *path, uint64_t width, uint64_t height) {
     bool large = width > APP_MAX_SIDE || height > APP_MAX_SIDE;
     if (!large && width * height <= APP_MAX_PIXELS) return 0;
-    app_error("%s: size: expected at most %d a side and %d million pixels, found %llu x %llu",
+    app_error(
+        "%s: size: expected at most %d a side and %d million pixels, found %llu x %llu",
         path, APP_MAX_SIDE, APP_MAX_PIXELS / 1000000, (unsigned long long)width,
         (unsigned long long)height);
     return IMP_ERR_LIMIT;
@@ -97,7 +98,8 @@ static uint64_t big_endian(const unsigned char *p) {
     return (uint64_t)p[0] << 24 | (uint64_t)p[1] << 16 | (uint64_t)p[2] << 8 | p[3];
 }
 
-/* A PNG's decoder reads on to the first row before it tells the size: look ourselves. */
+/* A PNG's decoder reads on to the first row before it tells the size: look ourselves.
+ */
 static int check_png_size(const char *path, int fd) {
     static const char signature[] = "\x89PNG\r\n\x1a\n";
     unsigned char head[24];
@@ -116,10 +118,14 @@ static int decode(const char *path, int fd, VipsImage **out) {
         lazy = vips_image_new_from_source(source, "", "access", VIPS_ACCESS_SEQUENTIAL,
             "fail_on", VIPS_FAIL_ON_ERROR, NULL);
     if (!lazy) {
-        bool other = source && strstr(vips_error_buffer(), "not a known");
-        if (other) vips_error_clear();
-        if (other) app_error("%s: expected JPEG, PNG, WebP or TIFF, found none of them", path);
-        status = other ? IMP_ERR_DATA : fail(path, IMP_ERR_DATA);
+        const char *said = vips_error_buffer();
+        if (strstr(said, "a known") || strstr(said, "operation is blocked")) {
+            vips_error_clear();
+            app_error("%s: expected JPEG, PNG, WebP or TIFF, found none of them", path);
+            status = IMP_ERR_DATA;
+        } else {
+            status = fail(path, IMP_ERR_DATA);
+        }
     } else {
         status = check_size(path, (uint64_t)lazy->Xsize, (uint64_t)lazy->Ysize);
         if (!status && !(*out = vips_image_copy_memory(lazy)))
@@ -152,8 +158,9 @@ static int to_srgb(VipsImage *image, VipsImage **out, int depth) {
         "black_point_compensation", TRUE, NULL);
 }
 
-/* Does the image's profile say what sRGB says? It does where it moves no colour of a coarse
- * grid by more than 1 of 255; the picture's own integers are then the better ones. */
+/* Does the image's profile say what sRGB says? It does where it moves no colour of a
+ * coarse grid by more than 1 of 255; the picture's own integers are then the better
+ * ones. */
 static bool profile_is_srgb(VipsImage *image) {
     enum { STEPS = 16, SIDE = STEPS + 1 };
     unsigned char grid[SIDE * SIDE * SIDE * 3];
@@ -166,7 +173,8 @@ static bool profile_is_srgb(VipsImage *image) {
         grid, (size_t)(count * bands), count, 1, bands, VIPS_FORMAT_UCHAR);
     const void *profile;
     size_t size, bytes;
-    if (!probe || vips_image_get_blob(image, VIPS_META_ICC_NAME, &profile, &size)) return false;
+    if (!probe || vips_image_get_blob(image, VIPS_META_ICC_NAME, &profile, &size))
+        return false;
     vips_image_set_blob_copy(probe, VIPS_META_ICC_NAME, profile, size);
     probe->Type = bands == 1 ? VIPS_INTERPRETATION_B_W : VIPS_INTERPRETATION_sRGB;
     VipsImage *moved = NULL;
@@ -225,7 +233,8 @@ static int to_rgb(const char *path, VipsImage **image, char *notes, size_t size)
             (*image)->Bands);
         return IMP_ERR_DATA;
     }
-    if ((*image)->Bands == 1) add_note(notes, size, "grey, the same in all three channels");
+    if ((*image)->Bands == 1)
+        add_note(notes, size, "grey, the same in all three channels");
     return 0;
 }
 
@@ -240,7 +249,8 @@ static int turn_and_split(
     }
     if (!vips_image_hasalpha(*image)) return 0;
     int bands = (*image)->Bands;
-    if (vips_extract_band(*image, alpha, bands - 1, NULL)) return fail(path, IMP_ERR_DATA);
+    if (vips_extract_band(*image, alpha, bands - 1, NULL))
+        return fail(path, IMP_ERR_DATA);
     if (vips_extract_band(*image, &out, 0, "n", bands - 1, NULL))
         return fail(path, IMP_ERR_DATA);
     replace(image, out);
@@ -291,7 +301,8 @@ static int lay_on_white(
     return 0;
 }
 
-static int to_picture(imp_ctx *ctx, imp_picture *out, const char *path, VipsImage **image) {
+static int to_picture(
+    imp_ctx *ctx, imp_picture *out, const char *path, VipsImage **image) {
     char notes[512] = "", pages[64];
     VipsImage *alpha = NULL;
     int n_pages = vips_image_get_n_pages(*image);
@@ -345,7 +356,8 @@ static const char *encoding(const char *path) {
 
 int app_image_check_name(const char *path) {
     if (encoding(path)) return 0;
-    app_error("%s: name: expected one that ends in .png, .jpg, .jpeg, .webp, .tif or .tiff",
+    app_error(
+        "%s: name: expected one that ends in .png, .jpg, .jpeg, .webp, .tif or .tiff",
         path);
     return APP_USAGE;
 }
@@ -370,7 +382,8 @@ int app_image_save(
     image = vips_image_new_from_memory(pixels, 3 * count, (int)picture->width,
         (int)picture->height, 3, VIPS_FORMAT_UCHAR);
     if (image) image->Type = VIPS_INTERPRETATION_sRGB;
-    if (!image || vips_image_write_to_buffer(image, encoding(path), &file, &size, NULL)) {
+    if (!image ||
+        vips_image_write_to_buffer(image, encoding(path), &file, &size, NULL)) {
         status = fail(path, IMP_ERR_FILE);
     } else {
         imp_status written = imp_write_file(ctx, path, file, size, overwrite);

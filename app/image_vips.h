@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * image_vips.h: files of pictures to planes of numbers and back. The one file behind it is
- * the only one that knows libvips.
+ * image_vips.h: files of pictures to planes of numbers and back. The one file behind it
+ * is the only one that knows libvips.
  */
 #ifndef APP_IMAGE_VIPS_H
 #define APP_IMAGE_VIPS_H
@@ -10,11 +10,11 @@
 
 enum { APP_MAX_SIDE = 16384, APP_MAX_PIXELS = 100000000 };
 
-/* Read a JPEG, PNG, WebP or TIFF: turned by its EXIF orientation, colours to sRGB by its
- * ICC profile, grey and CMYK to RGB, 16 bits kept, transparency laid on white, the first
- * page; what was done is said in one note. An 8-bit sRGB file gives exactly its integers.
- * The size is checked from the header, before anything is decoded.
- * [out] out: imp_picture_free. Returns the exit status, said: 3 for a file that is missing,
+/* Read a JPEG, PNG, WebP or TIFF: turned by its EXIF orientation, colours to sRGB by
+ * its ICC profile, grey and CMYK to RGB, 16 bits kept, transparency laid on white, the
+ * first page; what was done is said in one note. An 8-bit sRGB file gives exactly its
+ * integers. The size is checked from the header, before anything is decoded. [out] out:
+ * imp_picture_free. Returns the exit status, said: 3 for a file that is missing,
  * damaged, truncated or of another kind, 6 for one too large. */
 int app_image_load(imp_ctx *ctx, imp_picture *out, const char *path);
 

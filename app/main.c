@@ -15,15 +15,17 @@ static const app_command *const commands[] = {&app_stylize, &app_classify,
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static void overview(FILE *file) {
-    fprintf(file, "impasto %s: neural style transfer, and the networks under it\n\n"
-                  "usage: impasto COMMAND ... [options]\n\n",
+    fprintf(file,
+        "impasto %s: neural style transfer, and the networks under it\n\n"
+        "usage: impasto COMMAND ... [options]\n\n",
         imp_version());
     for (int i = 0; i < COMMANDS; i++)
         fprintf(file, "  %-13s %s\n", commands[i]->name, commands[i]->summary);
-    fprintf(file, "\nimpasto COMMAND --help tells the options of one; impasto --version "
-                  "the version.\n"
-                  "Exit status: 0 done, 2 usage, 3 picture or data, 4 model, 5 file "
-                  "system,\n6 limit or memory, 7 diverged, 8 internal, 130 interrupted.\n");
+    fprintf(file,
+        "\nimpasto COMMAND --help tells the options of one; impasto --version "
+        "the version.\n"
+        "Exit status: 0 done, 2 usage, 3 picture or data, 4 model, 5 file "
+        "system,\n6 limit or memory, 7 diverged, 8 internal, 130 interrupted.\n");
 }
 
 /* Words of the name of command c that argv begins with, 0 unless it is all of them. */
@@ -68,8 +70,8 @@ static bool half_known(int argc, char **argv, int *status) {
                 if (commands[i] != only) putchar('\n');
             }
     } else if (second) {
-        app_error("%s: expected %s, found %s; the nearest is %s %s", argv[0], list, second,
-            argv[0], nearest);
+        app_error("%s: expected %s, found %s; the nearest is %s %s", argv[0], list,
+            second, argv[0], nearest);
     } else {
         app_error("%s: expected %s (see impasto %s --help)", argv[0], list, argv[0]);
     }
@@ -80,7 +82,8 @@ static int unknown(int argc, char **argv) {
     int status;
     if (half_known(argc, argv, &status)) return status;
     if (argv[0][0] == '-') {
-        app_error("unknown option %s; the nearest is %s (options of a command follow it)",
+        app_error(
+            "unknown option %s; the nearest is %s (options of a command follow it)",
             argv[0],
             app_distance(argv[0], "--help") < app_distance(argv[0], "--version")
                 ? "--help"

@@ -32,14 +32,16 @@ static double read_number(const char *path, const char *key) {
     return value;
 }
 
-/* What one group has left: its limit less its use, the cache that can be dropped apart. */
+/* What one group has left: its limit less its use, the cache that can be dropped apart.
+ */
 static double left_in_group(const char *folder, bool v2) {
     char path[PATH + 64];
-    snprintf(path, sizeof path, "%s/%s", folder, v2 ? "memory.max" : "memory.limit_in_bytes");
+    snprintf(path, sizeof path, "%s/%s", folder,
+        v2 ? "memory.max" : "memory.limit_in_bytes");
     double limit = read_number(path, "");
     if (!isfinite(limit)) return INFINITY;
-    snprintf(
-        path, sizeof path, "%s/%s", folder, v2 ? "memory.current" : "memory.usage_in_bytes");
+    snprintf(path, sizeof path, "%s/%s", folder,
+        v2 ? "memory.current" : "memory.usage_in_bytes");
     double used = read_number(path, "");
     snprintf(path, sizeof path, "%s/memory.stat", folder);
     double cache = read_number(path, v2 ? "inactive_file " : "total_inactive_file ");

@@ -5,8 +5,9 @@
 #ifndef APP_MEMORY_H
 #define APP_MEMORY_H
 
-/* Bytes: the least of what the system has available, what each control group above us has
- * left, and what the limit on our address space leaves. Infinity where nothing is known. */
+/* Bytes: the least of what the system has available, what each control group above us
+ * has left, and what the limit on our address space leaves. Infinity where nothing is
+ * known. */
 double app_memory_available(void);
 
 #endif

@@ -50,12 +50,14 @@ static int no_such_model(const char *name) {
         char known[256];
         size_t n = strlen(e->d_name) - strlen(ending);
         snprintf(known, sizeof known, "%.*s", (int)n, e->d_name);
-        if (app_distance(name, known) < app_distance(name, nearest)) strcpy(nearest, known);
+        if (app_distance(name, known) < app_distance(name, nearest))
+            strcpy(nearest, known);
         if (strlen(list) + n + 3 < sizeof list) strcat(strcat(list, ", "), known);
     }
     if (dir) closedir(dir);
-    app_error("model %s: no such file, and no such name; names known here: %s; the nearest "
-              "is %s",
+    app_error(
+        "model %s: no such file, and no such name; names known here: %s; the nearest "
+        "is %s",
         name, list, nearest);
     return IMP_ERR_MODEL;
 }

@@ -15,9 +15,9 @@ typedef struct app_model {
     imp_model *model;    /* NULL until opened; imp_model_free */
 } app_model;
 
-/* Find the model: option (--model FILE|NAME; NULL: not given), else IMPASTO_MODEL, else an
- * installed vgg19, else builtin, unless trained is set: then that is an error. A name is
- * one of the models folder, $XDG_DATA_HOME/impasto/models, or "builtin".
+/* Find the model: option (--model FILE|NAME; NULL: not given), else IMPASTO_MODEL, else
+ * an installed vgg19, else builtin, unless trained is set: then that is an error. A
+ * name is one of the models folder, $XDG_DATA_HOME/impasto/models, or "builtin".
  * Returns the exit status, said. */
 int app_model_find(app_model *m, const char *option, bool trained);
 

@@ -68,26 +68,34 @@ static bool refuse(const app_option *o, const char *found) {
         snprintf(expected, sizeof expected, "%.0f to %.0f", o->low, o->high);
         break;
     case APP_SEED:
-        snprintf(expected, sizeof expected, "0 to %llu", (unsigned long long)UINT64_MAX);
+        snprintf(
+            expected, sizeof expected, "0 to %llu", (unsigned long long)UINT64_MAX);
         break;
     case APP_NUMBER:
         snprintf(expected, sizeof expected, "a number from %g to %g", o->low, o->high);
         break;
-    case APP_CHOICE: join_choices(expected, sizeof expected, o->choices); break;
+    case APP_CHOICE:
+        join_choices(expected, sizeof expected, o->choices);
+        break;
     case APP_COUNTS:
     case APP_NUMBERS:
         snprintf(expected, sizeof expected,
-            "at most %d numbers from %.10g to %.10g, a comma between two", APP_LIST, o->low,
-            o->high);
+            "at most %d numbers from %.10g to %.10g, a comma between two", APP_LIST,
+            o->low, o->high);
         break;
     case APP_NAMES:
         snprintf(expected, sizeof expected, "at most %d names, a comma between two",
             APP_LIST);
         break;
-    case APP_FLAG: snprintf(expected, sizeof expected, "no value"); break;
-    case APP_TEXT: snprintf(expected, sizeof expected, "%s", o->value); break;
+    case APP_FLAG:
+        snprintf(expected, sizeof expected, "no value");
+        break;
+    case APP_TEXT:
+        snprintf(expected, sizeof expected, "%s", o->value);
+        break;
     }
-    app_error("--%s: expected %s, found %s", o->name, expected, *found ? found : "nothing");
+    app_error(
+        "--%s: expected %s, found %s", o->name, expected, *found ? found : "nothing");
     return false;
 }
 
@@ -160,18 +168,29 @@ static bool read_value(const app_option *o, void *values, const char *text) {
     void *at = (char *)values + o->offset;
     bool good = false;
     switch (o->type) {
-    case APP_FLAG: break;
-    case APP_COUNT: good = read_count(o, text, at); break;
-    case APP_SEED: good = read_whole(text, at); break;
-    case APP_NUMBER: good = read_number(o, text, at); break;
+    case APP_FLAG:
+        break;
+    case APP_COUNT:
+        good = read_count(o, text, at);
+        break;
+    case APP_SEED:
+        good = read_whole(text, at);
+        break;
+    case APP_NUMBER:
+        good = read_number(o, text, at);
+        break;
     case APP_TEXT:
         good = *text != 0;
         if (good) *(const char **)at = text;
         break;
-    case APP_CHOICE: good = read_choice(o, text, at); break;
+    case APP_CHOICE:
+        good = read_choice(o, text, at);
+        break;
     case APP_COUNTS:
     case APP_NUMBERS:
-    case APP_NAMES: good = read_list(o, text, at); break;
+    case APP_NAMES:
+        good = read_list(o, text, at);
+        break;
     }
     return good || refuse(o, text);
 }
@@ -183,14 +202,30 @@ static bool set_default(const app_option *o, void *values) {
     case APP_FLAG:
         if (o->letter != 'h') *(bool *)at = false;
         break;
-    case APP_COUNT: *(size_t *)at = APP_ABSENT; break;
-    case APP_SEED: *(uint64_t *)at = 0; break;
-    case APP_NUMBER: *(double *)at = NAN; break;
-    case APP_TEXT: *(const char **)at = NULL; break;
-    case APP_CHOICE: *(int *)at = -1; break;
-    case APP_COUNTS: ((app_counts *)at)->n = 0; break;
-    case APP_NUMBERS: ((app_numbers *)at)->n = 0; break;
-    case APP_NAMES: ((app_names *)at)->n = 0; break;
+    case APP_COUNT:
+        *(size_t *)at = APP_ABSENT;
+        break;
+    case APP_SEED:
+        *(uint64_t *)at = 0;
+        break;
+    case APP_NUMBER:
+        *(double *)at = NAN;
+        break;
+    case APP_TEXT:
+        *(const char **)at = NULL;
+        break;
+    case APP_CHOICE:
+        *(int *)at = -1;
+        break;
+    case APP_COUNTS:
+        ((app_counts *)at)->n = 0;
+        break;
+    case APP_NUMBERS:
+        ((app_numbers *)at)->n = 0;
+        break;
+    case APP_NAMES:
+        ((app_names *)at)->n = 0;
+        break;
     }
     return true;
 }
@@ -215,9 +250,10 @@ static bool unknown(const app_command *c, const char *argument) {
     snprintf(word, sizeof word, "%.*s", (int)strcspn(name, "="), name);
     const app_option *nearest = c->options;
     for (const app_option *o = c->options; o->name; o++)
-        if (app_distance(o->name, word) < app_distance(nearest->name, word)) nearest = o;
-    app_error("%s: unknown option %s; the nearest is --%s (see impasto %s --help)", c->name,
-        argument, nearest->name, c->name);
+        if (app_distance(o->name, word) < app_distance(nearest->name, word))
+            nearest = o;
+    app_error("%s: unknown option %s; the nearest is --%s (see impasto %s --help)",
+        c->name, argument, nearest->name, c->name);
     return false;
 }
 
@@ -272,7 +308,8 @@ static bool take_all(const app_command *c, void *values, int argc, char **argv) 
 static bool complete(const app_command *c, const void *values) {
     const app_common *common = values;
     if (common->n_operands < c->least) {
-        app_error("%s: expected %s (see impasto %s --help)", c->name, c->operands, c->name);
+        app_error(
+            "%s: expected %s (see impasto %s --help)", c->name, c->operands, c->name);
         return false;
     }
     if (common->n_operands > c->most) {
@@ -283,7 +320,8 @@ static bool complete(const app_command *c, const void *values) {
     for (const app_option *o = c->options; o->name; o++) {
         const void *at = (const char *)values + o->offset;
         bool absent = o->required && o->type == APP_TEXT && !*(const char *const *)at;
-        if (o->required && o->type == APP_COUNT) absent = *(const size_t *)at == APP_ABSENT;
+        if (o->required && o->type == APP_COUNT)
+            absent = *(const size_t *)at == APP_ABSENT;
         if (absent) {
             app_error("%s: expected --%s %s (see impasto %s --help)", c->name, o->name,
                 o->value, c->name);

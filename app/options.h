@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * options.h: one table of options a command. It drives the parser, the checks, the words
- * of a refusal and --help. Values land in the command's own struct, through offsets.
+ * options.h: one table of options a command. It drives the parser, the checks, the
+ * words of a refusal and --help. Values land in the command's own struct, through
+ * offsets.
  */
 #ifndef APP_OPTIONS_H
 #define APP_OPTIONS_H
@@ -41,8 +42,9 @@ typedef struct app_names { /* values point into text: not to be copied */
     char text[512];
 } app_names;
 
-/* What a value that was not given and has no default is: APP_COUNT APP_ABSENT, APP_NUMBER
- * NaN, APP_TEXT NULL, APP_CHOICE -1, a list of n 0. None of them can be typed. */
+/* What a value that was not given and has no default is: APP_COUNT APP_ABSENT,
+ * APP_NUMBER NaN, APP_TEXT NULL, APP_CHOICE -1, a list of n 0. None of them can be
+ * typed. */
 #define APP_ABSENT SIZE_MAX
 
 typedef struct app_option {
@@ -68,49 +70,50 @@ typedef struct app_common { /* the first member of every command's struct */
 } app_common;
 
 /* The rows that every command has, the last ones of its table. */
-#define APP_COMMON_OPTIONS(seed_default, seed_help)                                      \
-    {.name = "seed",                                                                     \
-        .type = APP_SEED,                                                                \
-        .offset = offsetof(app_common, seed),                                            \
-        .value = "N",                                                                    \
-        .standard = seed_default,                                                        \
-        .help = seed_help},                                                              \
-        {.name = "threads",                                                              \
-            .type = APP_COUNT,                                                           \
-            .offset = offsetof(app_common, threads),                                     \
-            .low = 1,                                                                    \
-            .high = 1024,                                                                \
-            .value = "N",                                                                \
-            .otherwise = "IMPASTO_THREADS, else the processors there are",               \
-            .help = "threads to use; the result is the same for any number"},            \
-        {.name = "quiet",                                                                \
-            .type = APP_FLAG,                                                            \
-            .offset = offsetof(app_common, quiet),                                       \
-            .help = "no notes, no progress; errors and results still"},                  \
-        {.name = "json",                                                                 \
-            .type = APP_FLAG,                                                            \
-            .offset = offsetof(app_common, json),                                        \
-            .help = "one JSON object a line on standard output, nothing else there"},    \
-        {.name = "help", .letter = 'h', .type = APP_FLAG, .help = "this text"}, {        \
-        .name = NULL                                                                     \
+#define APP_COMMON_OPTIONS(seed_default, seed_help)                                    \
+    {.name = "seed",                                                                   \
+        .type = APP_SEED,                                                              \
+        .offset = offsetof(app_common, seed),                                          \
+        .value = "N",                                                                  \
+        .standard = seed_default,                                                      \
+        .help = seed_help},                                                            \
+        {.name = "threads",                                                            \
+            .type = APP_COUNT,                                                         \
+            .offset = offsetof(app_common, threads),                                   \
+            .low = 1,                                                                  \
+            .high = 1024,                                                              \
+            .value = "N",                                                              \
+            .otherwise = "IMPASTO_THREADS, else the processors there are",             \
+            .help = "threads to use; the result is the same for any number"},          \
+        {.name = "quiet",                                                              \
+            .type = APP_FLAG,                                                          \
+            .offset = offsetof(app_common, quiet),                                     \
+            .help = "no notes, no progress; errors and results still"},                \
+        {.name = "json",                                                               \
+            .type = APP_FLAG,                                                          \
+            .offset = offsetof(app_common, json),                                      \
+            .help = "one JSON object a line on standard output, nothing else there"},  \
+        {.name = "help", .letter = 'h', .type = APP_FLAG, .help = "this text"}, {      \
+        .name = NULL                                                                   \
     }
 
 typedef struct app_command {
-    const char *name;     /* "model info" */
-    const char *summary;  /* one line */
-    const char *usage;    /* after the name: "CONTENT STYLE -o OUT [options]" */
-    const char *operands; /* "CONTENT and STYLE": for the message where some are missing */
-    size_t least, most;   /* how many of them */
+    const char *name;    /* "model info" */
+    const char *summary; /* one line */
+    const char *usage;   /* after the name: "CONTENT STYLE -o OUT [options]" */
+    const char
+        *operands; /* "CONTENT and STYLE": for the message where some are missing */
+    size_t least, most; /* how many of them */
     const app_option *options;
     const char *words;    /* paragraphs after the options, or NULL */
     const char *examples; /* lines */
     int (*run)(const struct app_command *self, int argc, char **argv); /* exit status */
 } app_command;
 
-/* Read argv, the arguments after the command's name, into values. Operands are moved to the
- * front of argv, in their order. Sets up the reports (report.h) by --quiet and --json.
- * Returns true to go on; false where the command is over with *status: the help was asked
- * for and printed (0), or the arguments were refused, and it was said (2). */
+/* Read argv, the arguments after the command's name, into values. Operands are moved to
+ * the front of argv, in their order. Sets up the reports (report.h) by --quiet and
+ * --json. Returns true to go on; false where the command is over with *status: the help
+ * was asked for and printed (0), or the arguments were refused, and it was said (2). */
 bool app_parse(
     const app_command *command, void *values, int argc, char **argv, int *status);
 

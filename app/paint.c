@@ -4,6 +4,7 @@
  */
 #include "paint.h"
 
+#include <math.h>
 #include <stdio.h>
 
 #include "image_vips.h"
@@ -20,7 +21,8 @@ int app_paint_plan(app_painting *p) {
         p->content.width, p->content.height, p->options.size, &p->width, &p->height);
     size_t side = p->options.style_size;
     if (side == 0) side = longest(p->width, p->height);
-    imp_style_size(p->style.width, p->style.height, side, &p->style_width, &p->style_height);
+    imp_style_size(
+        p->style.width, p->style.height, side, &p->style_width, &p->style_height);
     imp_status status = imp_style_estimate(p->ctx, p->model.model, p->width, p->height,
         p->style_width, p->style_height, &p->options, &p->bytes);
     if (status != IMP_OK) return app_fail(p->ctx, status);
@@ -29,27 +31,29 @@ int app_paint_plan(app_painting *p) {
     double needs = (double)p->bytes - weights, has = app_memory_available();
     if (needs <= has) return 0;
     char need_text[32], has_text[32];
-    app_error("memory: painting %zu x %zu needs %s, %s is available; try a --size below %zu",
+    double fits = (double)longest(p->width, p->height) * sqrt(has / needs);
+    app_error("memory: painting %zu x %zu needs %s, %s is available; try --size %.0f",
         p->width, p->height, app_bytes(need_text, sizeof need_text, needs),
-        app_bytes(has_text, sizeof has_text, has), longest(p->width, p->height));
+        app_bytes(has_text, sizeof has_text, has), fmax(1, floor(0.95 * fits)));
     return IMP_ERR_LIMIT;
 }
 
 /* --- telling --- */
 
-static void tell_progress(const app_painting *p, const imp_style_progress *at, double first) {
+static void tell_progress(
+    const app_painting *p, const imp_style_progress *at, double first) {
     double now = app_seconds();
     if (app_json())
         app_event(json_pack("{s:s, s:I, s:o, s:o, s:o, s:o}", "event", "progress",
             "iteration", (json_int_t)at->iteration, "loss", app_json_number(at->loss),
-            "content", app_json_number(at->content), "style", app_json_number(at->style),
-            "seconds", app_json_number(now - p->begun)));
+            "content", app_json_number(at->content), "style",
+            app_json_number(at->style), "seconds", app_json_number(now - p->begun)));
     size_t all = p->options.iterations;
     if (at->iteration == 0 || !app_progress_wanted(at->iteration == all)) return;
     double each = (now - first) / (double)at->iteration;
     long left = (long)(each * (double)(all - at->iteration) + 0.5);
-    app_progress("iteration %zu/%zu  loss %.6g  %.2f s each  %ld:%02ld left", at->iteration,
-        all, at->loss, each, left / 60, left % 60);
+    app_progress("iteration %zu/%zu  loss %.6g  %.2f s each  %ld:%02ld left",
+        at->iteration, all, at->loss, each, left / 60, left % 60);
 }
 
 static void tell_done(const app_painting *p, const imp_picture *picture,
@@ -57,16 +61,16 @@ static void tell_done(const app_painting *p, const imp_picture *picture,
     char hash[65];
     double seconds = app_seconds() - p->begun;
     app_image_sha256(picture, hash);
-    json_t *event = json_pack("{s:s, s:o, s:s, s:I, s:I, s:I, s:o, s:o}", "event", "done",
-        "output", app_json_text(p->output), "pixels_sha256", hash, "width",
+    json_t *event = json_pack("{s:s, s:o, s:s, s:I, s:I, s:I, s:o, s:o}", "event",
+        "done", "output", app_json_text(p->output), "pixels_sha256", hash, "width",
         (json_int_t)picture->width, "height", (json_int_t)picture->height, "iterations",
         (json_int_t)at->iteration, "loss", app_json_number(at->loss), "seconds",
         app_json_number(seconds));
     if (event && why) json_object_set_new(event, "stopped", json_string(why));
     app_event(event);
     app_say("%s: %zu x %zu after %zu iterations, loss %.6g, %.1f s%s%s", p->output,
-        picture->width, picture->height, at->iteration, at->loss, seconds, why ? ", " : "",
-        why ? why : "");
+        picture->width, picture->height, at->iteration, at->loss, seconds,
+        why ? ", " : "", why ? why : "");
 }
 
 /* --- working --- */
@@ -118,12 +122,11 @@ static int iterate(
 
 int app_paint(app_painting *p) {
     imp_style *job = NULL;
-    const imp_picture *start =
-        p->options.init == IMP_INIT_PICTURE ? &p->start : NULL;
+    const imp_picture *start = p->options.init == IMP_INIT_PICTURE ? &p->start : NULL;
     imp_status status = imp_style_new(
         p->ctx, &job, p->model.model, &p->content, &p->style, start, &p->options);
     if (status != IMP_OK) return app_fail(p->ctx, status);
-    imp_style_progress at = {.iteration = 0};
+    imp_style_progress at = {.loss = NAN}; /* of no iteration yet */
     int result;
     if (p->options.iterations == 0 || app_interrupted()) {
         status = imp_style_evaluate(job, &at);

@@ -13,7 +13,7 @@ typedef struct app_painting {
     imp_style_options options;
     const char *output;
     bool overwrite;
-    size_t save_every; /* iterations; 0: only at the end */
+    size_t save_every;                 /* iterations; 0: only at the end */
     imp_picture content, style, start; /* start: of IMP_INIT_PICTURE */
     app_model model;
     double begun; /* app_seconds at the command's start */

@@ -40,8 +40,8 @@ static size_t utf8_length(const unsigned char *s) {
     return overlong || surrogate || beyond ? 0 : n;
 }
 
-/* A copy with \xNN for each byte that is no UTF-8, and, where controls is set, for control
- * characters (C0, DEL, C1). NULL: no memory. */
+/* A copy with \xNN for each byte that is no UTF-8, and, where controls is set, for
+ * control characters (C0, DEL, C1). NULL: no memory. */
 static char *escape(const char *text, bool controls) {
     char *out = malloc(4 * strlen(text) + 1), *to = out;
     if (!out) return NULL;
@@ -169,6 +169,11 @@ json_t *app_json_number(double value) {
     return isfinite(value) ? json_real(value) : json_null();
 }
 
+json_t *app_json_seed(uint64_t seed) {
+    if (seed <= INT64_MAX) return json_integer((json_int_t)seed);
+    return json_sprintf("%llu", (unsigned long long)seed);
+}
+
 void app_event(json_t *object) {
     if (json) {
         char *line = NULL;
@@ -199,8 +204,14 @@ int app_report_end(int status) {
     return status ? status : IMP_ERR_FILE;
 }
 
+/* The library's notes, each once: planning and doing may say the same. */
 static void log_note(void *user, const char *message) {
+    static char said[16][256];
+    static size_t n;
     (void)user;
+    for (size_t i = 0; i < n && i < 16; i++)
+        if (strncmp(said[i], message, sizeof said[i] - 1) == 0) return;
+    snprintf(said[n++ % 16], sizeof said[0], "%s", message);
     app_note("%s", message);
 }
 

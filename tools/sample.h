@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * sample.h: what sample_photo.c and sample_painting.c share: vectors, noise from integer
- * hashes (the same picture on every run), and writing the result through libvips.
+ * sample.h: what sample_photo.c and sample_painting.c share: vectors, noise from
+ * integer hashes (the same picture on every run), and writing the result through
+ * libvips.
  */
 #ifndef SAMPLE_H
 #define SAMPLE_H
@@ -12,36 +13,25 @@
 #include <stdlib.h>
 #include <vips/vips.h>
 
-typedef struct vec {
-    double x, y, z; /* also red, green, blue: linear light, 1 is white */
-} vec;
+/* A point, or red, green, blue in linear light, 1 white; a fourth number for nothing.
+ */
+typedef double vec __attribute__((vector_size(32)));
 
 static inline vec v3(double x, double y, double z) {
-    return (vec){x, y, z};
-}
-static inline vec add(vec a, vec b) {
-    return v3(a.x + b.x, a.y + b.y, a.z + b.z);
-}
-static inline vec sub(vec a, vec b) {
-    return v3(a.x - b.x, a.y - b.y, a.z - b.z);
-}
-static inline vec mul(vec a, double k) {
-    return v3(a.x * k, a.y * k, a.z * k);
-}
-static inline vec tint(vec a, vec b) {
-    return v3(a.x * b.x, a.y * b.y, a.z * b.z);
+    return (vec){x, y, z, 0};
 }
 static inline double dot(vec a, vec b) {
-    return a.x * b.x + a.y * b.y + a.z * b.z;
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
 }
 static inline vec cross(vec a, vec b) {
-    return v3(a.y * b.z - a.z * b.y, a.z * b.x - a.x * b.z, a.x * b.y - a.y * b.x);
+    return v3(a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2],
+        a[0] * b[1] - a[1] * b[0]);
 }
 static inline vec unit(vec a) {
-    return mul(a, 1 / sqrt(dot(a, a)));
+    return a / sqrt(dot(a, a));
 }
 static inline vec mix(vec a, vec b, double t) {
-    return add(mul(a, 1 - t), mul(b, t));
+    return a * (1 - t) + b * t;
 }
 /* 0xRRGGBB as a painter names it, to linear light. */
 static inline vec colour(unsigned rgb) {
@@ -56,7 +46,8 @@ static inline double smooth(double from, double to, double x) {
     return t * t * (3 - 2 * t);
 }
 
-/* A well-mixed integer of three (the finaliser of splitmix64), and it as a number 0..1. */
+/* A well-mixed integer of three (the finaliser of splitmix64), and it as a number 0..1.
+ */
 static inline uint64_t hash(int64_t a, int64_t b, int64_t c) {
     uint64_t z = (uint64_t)a * 0x9e3779b97f4a7c15u ^ (uint64_t)b * 0xc2b2ae3d27d4eb4fu ^
                  (uint64_t)c * 0x165667b19e3779f9u;
@@ -101,16 +92,16 @@ static inline double octaves(double x, double y, double z, int count) {
     return sum / total;
 }
 
-/* Write width x height pixels of linear light, by the ending of path. */
+/* Write width x height pixels of linear light, by the ending of path, with options of
+ * libvips after it. */
 static inline int save(const char *path, const vec *pixels, int width, int height) {
     size_t count = (size_t)width * (size_t)height;
     unsigned char *bytes = malloc(count * 3);
     if (!bytes) return 1;
     for (size_t i = 0; i < count; i++) {
-        const double rgb[3] = {pixels[i].x, pixels[i].y, pixels[i].z};
         for (size_t c = 0; c < 3; c++)
             bytes[3 * i + c] =
-                (unsigned char)lrint(255 * pow(clamp(rgb[c], 0, 1), 1 / 2.2));
+                (unsigned char)lrint(255 * pow(clamp(pixels[i][c], 0, 1), 1 / 2.2));
     }
     VipsImage *image = vips_image_new_from_memory(
         bytes, count * 3, width, height, 3, VIPS_FORMAT_UCHAR);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * reduce.h: long arrays in chunks of a constant size: how element-wise work is shared among
- * the threads, and sums over arrays whose bits do not depend on how many threads there are.
- * A chunk is one task. A sum is taken chunk by chunk, in double, into partial, which holds
- * imp_chunk_count(n) doubles, and the partial sums are joined in order.
+ * reduce.h: long arrays in chunks of a constant size: how element-wise work is shared
+ * among the threads, and sums over arrays whose bits do not depend on how many threads
+ * there are. A chunk is one task. A sum is taken chunk by chunk, in double, into
+ * partial, which holds imp_chunk_count(n) doubles, and the partial sums are joined in
+ * order.
  */
 #ifndef IMP_REDUCE_H
 #define IMP_REDUCE_H
@@ -29,7 +30,7 @@ static inline imp_chunk imp_chunk_of(size_t n, size_t task) {
 /* n a multiple of 16, as everywhere among the kernels. [scratch] partial. */
 double imp_reduce_dot(
     imp_ctx *ctx, size_t n, const float *a, const float *b, double *partial);
-double imp_reduce_distance( /* sum (a-b)^2 */
+double imp_reduce_distance(/* sum (a-b)^2 */
     imp_ctx *ctx, size_t n, const float *a, const float *b, double *partial);
 double imp_reduce_abs(imp_ctx *ctx, size_t n, const float *a, double *partial);
 

@@ -16,7 +16,7 @@ void LEVEL(imp_relu)(size_t n, const float *x, float *y, uint16_t *mask) {
         for (unsigned l = 0; l < LANES; l++) {
             float v = x[i + l];
             bits |= (unsigned)(v > 0.0f) << l;
-            y[i + l] = v > 0.0f ? v : 0.0f;
+            y[i + l] = 0.0f > v ? 0.0f : v; /* NaN passes: a loss must show it */
         }
         if (mask) mask[i / LANES] = (uint16_t)bits;
     }

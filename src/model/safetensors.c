@@ -272,12 +272,11 @@ static imp_status parse_json(
         return imp_fail(ctx, IMP_ERR_MODEL,
             "%s: header: expected a JSON object, found something else", st->path);
     st->root = json_loadb((const char *)data, length, JSON_REJECT_DUPLICATES, &error);
-    if (!st->root)
-        return imp_fail(ctx,
-            json_error_code(&error) == json_error_out_of_memory ? IMP_ERR_LIMIT
-                                                                : IMP_ERR_MODEL,
-            "%s: header: byte %d: %s", st->path, error.position, error.text);
-    return IMP_OK;
+    if (st->root) return IMP_OK;
+    if (json_error_code(&error) == json_error_out_of_memory || !*error.text)
+        return imp_fail(ctx, IMP_ERR_LIMIT, "%s: out of memory", st->path);
+    return imp_fail(ctx, IMP_ERR_MODEL, "%s: header: byte %d: %s", st->path,
+        error.position, error.text);
 }
 
 static imp_status read_header(imp_ctx *ctx, imp_safetensors *st, const uint8_t *data,

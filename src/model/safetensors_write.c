@@ -51,6 +51,18 @@ static json_t *entry_of(const imp_safetensors_item *item, size_t begin, size_t e
         "shape", shape, "data_offsets", (json_int_t)begin, (json_int_t)end);
 }
 
+/* Why Jansson did not take the string: it tells the two reasons apart only here. */
+static imp_status refused(imp_ctx *ctx, const char *path, const char *what,
+    const char *key, const char *text) {
+    json_error_t error;
+    json_t *string = json_pack_ex(&error, 0, "s", text);
+    bool utf8 = string || json_error_code(&error) != json_error_invalid_utf8;
+    json_decref(string);
+    if (utf8) return imp_fail(ctx, IMP_ERR_LIMIT, "%s: out of memory", path);
+    return imp_fail(ctx, IMP_ERR_ARG,
+        "%s: %s %.200s: expected UTF-8, found other bytes", path, what, key);
+}
+
 static imp_status add_items(imp_ctx *ctx, const char *path, json_t *root,
     const imp_safetensors_item *items, size_t n) {
     size_t at = 0, bytes, end;
@@ -67,9 +79,7 @@ static imp_status add_items(imp_ctx *ctx, const char *path, json_t *root,
                 "%s: tensor %.200s: cannot be written: dtype or shape", path,
                 item->name);
         if (json_object_set_new(root, item->name, entry_of(item, at, end)) != 0)
-            return imp_fail(ctx, IMP_ERR_ARG,
-                "%s: tensor %.200s: name: expected UTF-8, found other bytes", path,
-                item->name);
+            return refused(ctx, path, "tensor", item->name, item->name);
         at = end;
     }
     return IMP_OK;
@@ -78,18 +88,33 @@ static imp_status add_items(imp_ctx *ctx, const char *path, json_t *root,
 static imp_status add_metadata(imp_ctx *ctx, const char *path, json_t *root,
     const imp_safetensors_pair *pairs, size_t n) {
     json_t *metadata = json_object();
-    for (size_t i = 0; i < n; i++)
-        if (json_object_get(metadata, pairs[i].key) ||
-            json_object_set_new(metadata, pairs[i].key, json_string(pairs[i].value)) !=
-                0) {
-            json_decref(metadata);
-            return imp_fail(ctx, IMP_ERR_ARG,
-                "%s: metadata %.200s: expected UTF-8 and a new key", path,
-                pairs[i].key);
-        }
+    imp_status status = IMP_OK;
+    for (size_t i = 0; i < n && status == IMP_OK; i++) {
+        const char *key = pairs[i].key, *value = pairs[i].value;
+        if (json_object_get(metadata, key))
+            status = imp_fail(ctx, IMP_ERR_ARG,
+                "%s: metadata %.200s: expected a new key, found it twice", path, key);
+        else if (json_object_set_new(metadata, key, json_string(value)) != 0)
+            status = refused(ctx, path, "metadata", key, value);
+    }
+    if (status != IMP_OK) {
+        json_decref(metadata);
+        return status;
+    }
     if (json_object_set_new(root, "__metadata__", metadata) != 0)
         return imp_fail(ctx, IMP_ERR_LIMIT, "%s: out of memory", path);
     return IMP_OK;
+}
+
+/* The header's text, keys sorted: the same bytes for the same model. Measured first:
+ * where json_dumps runs out of memory it can drop a piece and not say so. */
+static char *dump(const json_t *root) {
+    const size_t flags = JSON_COMPACT | JSON_SORT_KEYS;
+    size_t size = json_dumpb(root, NULL, 0, flags);
+    char *text = size ? calloc(size + 1, 1) : NULL;
+    if (text && json_dumpb(root, text, size, flags) == size) return text;
+    free(text);
+    return NULL;
 }
 
 /* Length, header, spaces: the tensors then begin at a multiple of 8. */
@@ -128,7 +153,7 @@ imp_status imp_safetensors_begin(imp_safetensors_writer *w, imp_ctx *ctx,
     if (status == IMP_OK && n_metadata)
         status = add_metadata(ctx, path, root, metadata, n_metadata);
     if (status != IMP_OK) goto done;
-    text = json_dumps(root, JSON_COMPACT | JSON_SORT_KEYS); /* sorted: the same bytes */
+    text = dump(root);
     status = text ? put_header(w, text) : no_memory(w);
     next_item(w);
 done:

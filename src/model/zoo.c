@@ -11,7 +11,8 @@
 
 #define CONV(name, outputs)                                                            \
     { IMP_LAYER_CONV, "conv" name, "relu" name, outputs, 3, 1 }
-#define CONV5(name, outputs)                                                           \
+#define CONV5(name, outputs, pad) \
+    {IMP_LAYER_CONV, "conv" name, "relu" name, outputs, 5, pad}
     { IMP_LAYER_CONV, "conv" name, "relu" name, outputs, 5, 2 }
 #define POOL(name)                                                                     \
     { IMP_LAYER_POOL, "pool" name, "", 0, 2, 0 }
@@ -23,9 +24,9 @@
     { IMP_LAYER_LINEAR, "fc" name, "", outputs, 0, 0 }
 
 static const imp_layer lenet[] = {
-    CONV5("1", 16),
+    CONV5("1", 16, 2),
     POOL("1"),
-    CONV5("2", 32),
+    CONV5("2", 32, 0),
     POOL("2"),
     FLATTEN,
     FC("3", 128),
@@ -205,6 +206,7 @@ imp_status imp_zoo_shapes(imp_ctx *ctx, imp_model *m) {
     if (m->layers[0].kind == IMP_LAYER_LINEAR) channels *= side * side;
     for (size_t i = 0; i < m->n_layers; i++) {
         const imp_layer *l = &m->layers[i];
+        if (l->kind == IMP_LAYER_CONV) side = side + 2 * l->pad + 1 - l->kernel;
         if (l->kind == IMP_LAYER_POOL) side /= 2;
         if (l->kind == IMP_LAYER_FLATTEN) channels *= side * side;
         if (!imp_layer_has_weights(l)) continue;

@@ -48,8 +48,7 @@ static void add_forward_task(void *arg, size_t task, int thread) {
     (void)thread;
     const imp_call *c = arg;
     imp_chunk k = imp_chunk_of(imp_blocked_count(c->out), task);
-    c->ctx->kernels->add(
-        k.count, c->x[0] + k.first, c->x[1] + k.first, c->y + k.first);
+    c->ctx->kernels->add(k.count, c->x[0] + k.first, c->x[1] + k.first, c->y + k.first);
 }
 
 static void add_forward(const imp_call *c) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * flatten.c: a map N, C, H, W as N rows of C H W features, the door from convolutions to
- * fully connected layers. The order of the features is the order in which the weights behind
- * them were trained:
+ * flatten.c: a map N, C, H, W as N rows of C H W features, the door from convolutions
+ * to fully connected layers. The order of the features is the order in which the
+ * weights behind them were trained:
  *
  *     chw (PyTorch, Caffe):            y(n, (c H + h) W + w) = x(n,c,h,w)
  *     hwc (TensorFlow, MatConvNet):    y(n, (h W + w) C + c) = x(n,c,h,w)
@@ -57,7 +57,8 @@ static void flatten_backward_ref(const imp_ref_call *c) {
     if (c->dx[0]) flatten_ref(c, false);
 }
 
-/* --- fast: a task is one sample. A blocked row of features is a plain row, filled up --- */
+/* --- fast: a task is one sample. A blocked row of features is a plain row, filled up
+ * --- */
 
 static imp_need flatten_need(
     const void *attr, const imp_shape *in, const imp_shape *out, unsigned want) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * loss.c: the weighted squared distance of x to a target t of the same shape, which has no
- * gradient. Both losses of style transfer are of this kind (Gatys, Ecker & Bethge 2016):
+ * loss.c: the weighted squared distance of x to a target t of the same shape, which has
+ * no gradient. Both losses of style transfer are of this kind (Gatys, Ecker & Bethge
+ * 2016):
  *
  *     L  = k sum (x - t)^2
  *     dx = 2 k (x - t) dL
@@ -10,8 +11,8 @@
  * style (eq. 4):   x, t are Gram matrices N, C, C, 1 that
  *                  are divided by their places (gram.c);     k = 1/(4 N C^2)
  *
- * The paper's content loss has k = 1/2, and its style loss the 1/(H W)^2 of undivided Gram
- * matrices; means over everything do not depend on the size of the picture.
+ * The paper's content loss has k = 1/2, and its style loss the 1/(H W)^2 of undivided
+ * Gram matrices; means over everything do not depend on the size of the picture.
  */
 #include "kernel/reduce.h"
 #include "op/op.h"

@@ -90,7 +90,10 @@ typedef struct imp_squared_error_attr {
     bool style; /* 1/(4 N C^2), else 1/(2 N C H W) */
 } imp_squared_error_attr;
 
-#define IMP_MAX_ATTR sizeof(imp_resample_attr)
+#define IMP_MAX_ATTR 48
+_Static_assert(sizeof(imp_conv_attr) <= IMP_MAX_ATTR, "room for attributes");
+_Static_assert(sizeof(imp_pool) <= IMP_MAX_ATTR, "room for attributes");
+_Static_assert(sizeof(imp_resample_attr) <= IMP_MAX_ATTR, "room for attributes");
 
 static inline void *imp_call_scratch(const imp_call *c, int thread) {
     return c->thread_scratch + (size_t)thread * c->thread_bytes;

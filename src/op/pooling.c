@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
  * pooling.c: the maximum or the mean of K x K windows, stride s, without padding. X is
- * N, C, H, W; Y is N, C, OH, OW with OH = floor((H - K)/s) + 1, OW likewise; rows and columns
- * that no window reaches are not read, and their gradient is 0:
+ * N, C, H, W; Y is N, C, OH, OW with OH = floor((H - K)/s) + 1, OW likewise; rows and
+ * columns that no window reaches are not read, and their gradient is 0:
  *
  *     maximum:  Y(n,c,i,j) = max over kh, kw < K of X(n,c, i s + kh, j s + kw)
- *               dX(n,c, i s + kh, j s + kw) += dY(n,c,i,j) for the kh, kw of the maximum
- *     mean:     Y(n,c,i,j) = 1/K^2 sum over kh, kw < K of X(n,c, i s + kh, j s + kw)
- *               dX(n,c, i s + kh, j s + kw) += dY(n,c,i,j) / K^2 for all kh, kw < K
+ *               dX(n,c, i s + kh, j s + kw) += dY(n,c,i,j) for the kh, kw of the
+ * maximum mean:     Y(n,c,i,j) = 1/K^2 sum over kh, kw < K of X(n,c, i s + kh, j s +
+ * kw) dX(n,c, i s + kh, j s + kw) += dY(n,c,i,j) / K^2 for all kh, kw < K
  *
- * Of equal maxima the first takes the gradient, rows first. Where windows overlap (s < K)
- * their gradients add. (Maximum: Riesenhuber & Poggio 1999; mean: LeCun et al. 1998.)
+ * Of equal maxima the first takes the gradient, rows first. Where windows overlap (s <
+ * K) their gradients add. (Maximum: Riesenhuber & Poggio 1999; mean: LeCun et al.
+ * 1998.)
  */
 #include "op/op.h"
 
@@ -28,8 +29,8 @@ static imp_status pool2d_shape(
             "pool2d: window and stride must be 1 or more, found %zu and %zu", a->kernel,
             a->stride);
     if (x->h < a->kernel || x->w < a->kernel)
-        return imp_fail(ctx, IMP_ERR_ARG, "pool2d: window %zu does not fit in %zu x %zu",
-            a->kernel, x->h, x->w);
+        return imp_fail(ctx, IMP_ERR_ARG,
+            "pool2d: window %zu does not fit in %zu x %zu", a->kernel, x->h, x->w);
     if (a->kind == IMP_POOL_MAX && a->kernel > MAX_KERNEL)
         return imp_fail(ctx, IMP_ERR_ARG,
             "pool2d: window %zu of maximum pooling is wider than %d", a->kernel,
@@ -64,8 +65,8 @@ static void pool2d_forward_ref(const imp_ref_call *c) {
                     for (size_t kw = 0; kw < a->kernel; kw++)
                         sum += window[kh * x->w + kw];
                 *y++ = a->kind == IMP_POOL_MAX
-                    ? window[first_maximum(window, a->kernel, x->w)]
-                    : sum / (double)(a->kernel * a->kernel);
+                           ? window[first_maximum(window, a->kernel, x->w)]
+                           : sum / (double)(a->kernel * a->kernel);
             }
 }
 
@@ -99,7 +100,8 @@ static imp_need pool2d_need(
     return (imp_need){.saved = positions ? imp_blocked_count(*out) : 0};
 }
 
-/* Maximum of one window of 16 channels; position: kh K + kw of the first one, or NULL. */
+/* Maximum of one window of 16 channels; position: kh K + kw of the first one, or NULL.
+ */
 static inline void max_window(const float *x, size_t row, size_t kernel,
     float *restrict y, uint8_t *restrict position) {
     float best[16];
@@ -129,8 +131,8 @@ static inline void mean_window(
 }
 
 /* An output row. With the kernel a constant the compiler unrolls the window. */
-static inline void forward_row(const imp_call *c, size_t kernel, const float *x, float *y,
-    uint8_t *position) {
+static inline void forward_row(
+    const imp_call *c, size_t kernel, const float *x, float *y, uint8_t *position) {
     const imp_pool *a = c->attr;
     size_t row = c->in[0].w * 16;
     for (size_t j = 0; j < c->out.w; j++, x += a->stride * 16, y += 16) {
@@ -146,8 +148,7 @@ static void forward_task(void *arg, size_t task, int thread) {
     const imp_call *c = arg;
     const imp_pool *a = c->attr;
     size_t block = task / c->out.h, i = task % c->out.h, at = task * c->out.w * 16;
-    const float *x =
-        c->x[0] + (block * c->in[0].h + i * a->stride) * c->in[0].w * 16;
+    const float *x = c->x[0] + (block * c->in[0].h + i * a->stride) * c->in[0].w * 16;
     uint8_t *position = c->saved ? (uint8_t *)c->saved + at : NULL;
     if (a->kernel == 2)
         forward_row(c, 2, x, c->y + at, position);
@@ -180,7 +181,8 @@ static inline void backward_row(const imp_call *c, size_t kernel, const float *d
         }
 }
 
-/* A row of dx gathers from the output rows i whose windows reach it: i s <= h < i s + K. */
+/* A row of dx gathers from the output rows i whose windows reach it: i s <= h < i s +
+ * K. */
 static void backward_task(void *arg, size_t task, int thread) {
     (void)thread;
     const imp_call *c = arg;

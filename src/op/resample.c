@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: MIT
  *
- * resample.c: antialiased resizing, as PIL defines it (Pillow, src/libImaging/Resample.c;
- * cubic convolution: Keys 1981; windowed sinc: Turkowski 1990). One axis of n pixels becomes
- * one of m: output i is a weighted mean of the inputs around its centre,
+ * resample.c: antialiased resizing, as PIL defines it (Pillow,
+ * src/libImaging/Resample.c; cubic convolution: Keys 1981; windowed sinc: Turkowski
+ * 1990). One axis of n pixels becomes one of m: output i is a weighted mean of the
+ * inputs around its centre,
  *
- *     y(i) = sum_j R(i,j) x(j),   R(i,j) = f((j + 0.5 - centre) / wide) / sum of these over j
- *     centre = (i + 0.5) n/m,     wide = max(1, n/m): the filter is widened when shrinking
+ *     y(i) = sum_j R(i,j) x(j),   R(i,j) = f((j + 0.5 - centre) / wide) / sum of these
+ * over j centre = (i + 0.5) n/m,     wide = max(1, n/m): the filter is widened when
+ * shrinking
  *
  * over the j from max(0, trunc(centre - reach + 0.5)) up to, not including,
- * min(n, trunc(centre + reach + 0.5)), reach = wide times 2 (bicubic) or 3 (Lanczos), with
+ * min(n, trunc(centre + reach + 0.5)), reach = wide times 2 (bicubic) or 3 (Lanczos),
+ * with
  *
  *     bicubic:  f(u) = 1.5 |u|^3 - 2.5 |u|^2 + 1              |u| < 1
  *                      -0.5 |u|^3 + 2.5 |u|^2 - 4 |u| + 2     |u| < 2     (a = -0.5)
  *     Lanczos:  f(u) = sinc(u) sinc(u/3)                      |u| < 3
  *
- * In two dimensions Y = Rv X Rh': rows first, then columns; an axis that keeps its size is
- * left alone. The gradient is the transposed map, dX = Rv' dY Rh.
+ * In two dimensions Y = Rv X Rh': rows first, then columns; an axis that keeps its size
+ * is left alone. The gradient is the transposed map, dX = Rv' dY Rh.
  */
 #include "op/op.h"
 
@@ -24,8 +27,8 @@
 
 /* --- the filters and the weights of one axis, in double --- */
 
-/* sin(pi u), |u| <= 3, without libm, which differs from machine to machine: Taylor around
- * the nearest integer; the next term is below 1e-17. */
+/* sin(pi u), |u| <= 3, without libm, which differs from machine to machine: Taylor
+ * around the nearest integer; the next term is below 1e-17. */
 static double sin_pi(double u) {
     int nearest = (int)(u < 0 ? u - 0.5 : u + 0.5);
     double t = 3.14159265358979323846 * (u - nearest), z = t * t, s = 0;
@@ -137,7 +140,8 @@ static size_t band_width(size_t n, size_t m) {
     return width < n ? width : n;
 }
 
-/* An upper bound of the outputs that read one input: the width of the transposed band. */
+/* An upper bound of the outputs that read one input: the width of the transposed band.
+ */
 static size_t band_width_transposed(size_t n, size_t m) {
     size_t width = n < m ? 8 * (m / n + 1) + 2 : 10;
     return width < m ? width : m;
@@ -168,8 +172,8 @@ static band band_make(void *memory, imp_filter filter, size_t n, size_t m) {
     return b;
 }
 
-/* The transposed matrix: input j gathers from the outputs that read it, a range since the
- * windows move on with i. */
+/* The transposed matrix: input j gathers from the outputs that read it, a range since
+ * the windows move on with i. */
 static band band_make_transposed(void *memory, imp_filter filter, size_t n, size_t m) {
     band b = band_in(memory, m, n, band_width_transposed(n, m));
     for (size_t j = 0; j < n; j++) b.first[j] = b.end[j] = 0;
@@ -184,12 +188,13 @@ static band band_make_transposed(void *memory, imp_filter filter, size_t n, size
     return b;
 }
 
-/* --- fast: the two passes. A map is `planes` planes of rows of pixels of `lanes` floats:
- * 16 in a blocked map, 1 in a plain one --- */
+/* --- fast: the two passes. A map is `planes` planes of rows of pixels of `lanes`
+ * floats: 16 in a blocked map, 1 in a plain one --- */
 
 typedef struct pass {
     const band *b;
-    size_t other; /* rows of a plane (pass along rows), pixels of a row (along columns) */
+    size_t
+        other; /* rows of a plane (pass along rows), pixels of a row (along columns) */
     size_t lanes;
     const float *x;
     float *y;
@@ -232,16 +237,16 @@ static void columns_task(void *arg, size_t task, int thread) {
         for (size_t l = 0; l < row; l++) y[l] += w[k] * x[l];
 }
 
-/* y (+)= the planes of x, n rows by n columns, through the bands of rows and of columns;
- * NULL: that axis stays. [scratch] between: planes x rows of x x columns of y. */
+/* y (+)= the planes of x, n rows by n columns, through the bands of rows and of
+ * columns; NULL: that axis stays. [scratch] between: planes x rows of x x columns of y.
+ */
 typedef struct resampling {
-    const band *columns, *rows; /* of the height, of the width */
+    const band *columns, *rows;          /* of the height, of the width */
     size_t planes, height, width, lanes; /* of x */
     float *between;
 } resampling;
 
-static void run(
-    imp_ctx *ctx, const resampling *r, const float *x, float *y, bool add) {
+static void run(imp_ctx *ctx, const resampling *r, const float *x, float *y, bool add) {
     const band *v = r->columns, *u = r->rows;
     if (u) {
         pass p = {u, r->height, r->lanes, x, v ? r->between : y, v ? false : add};
@@ -266,8 +271,8 @@ static size_t axis_bytes(size_t n, size_t m, bool back) {
 }
 
 static size_t call_bytes(const imp_shape *in, const imp_shape *out, bool back) {
-    return axis_bytes(in->h, out->h, back) + axis_bytes(in->w, out->w, back)
-        + between_count(in, out, back) * sizeof(float);
+    return axis_bytes(in->h, out->h, back) + axis_bytes(in->w, out->w, back) +
+           between_count(in, out, back) * sizeof(float);
 }
 
 static imp_need resample_need(
@@ -314,31 +319,36 @@ static void resample_backward(const imp_call *c) {
 
 /* --- on plain planes: impasto.h --- */
 
-/* The sizes of imp_resize: floats of x, of y and between, bytes of scratch; false: overflow. */
-static bool sizes(const imp_shape *in, const imp_shape *out, size_t *count, size_t *bytes) {
+/* The sizes of imp_resize: floats of x, of y and between, bytes of scratch; false:
+ * overflow. */
+static bool sizes(
+    const imp_shape *in, const imp_shape *out, size_t *count, size_t *bytes) {
     size_t between, all;
-    const size_t most = SIZE_MAX / 64;
+    const size_t most = SIZE_MAX / 256;
     if (in->h > most || in->w > most || out->h > most || out->w > most) return false;
-    if (!imp_mul(count, in->c, in->h) || !imp_mul(&between, *count, out->w)) return false;
+    if (!imp_mul(count, in->c, in->h) || !imp_mul(&between, *count, out->w))
+        return false;
     if (!imp_mul(count, *count, in->w) || !imp_mul(&all, in->c, out->h)) return false;
     if (!imp_mul(&all, all, out->w) || all > most || *count > most) return false;
     if (!imp_mul(bytes, between, sizeof(float))) return false;
-    return imp_add_size(bytes, *bytes, axis_bytes(in->h, out->h, false))
-        && imp_add_size(bytes, *bytes, axis_bytes(in->w, out->w, false));
+    return imp_add_size(bytes, *bytes, axis_bytes(in->h, out->h, false)) &&
+           imp_add_size(bytes, *bytes, axis_bytes(in->w, out->w, false));
 }
 
 imp_status imp_resize(imp_ctx *ctx, float *y, size_t new_height, size_t new_width,
     const float *x, size_t channels, size_t height, size_t width, imp_filter filter) {
     if (!channels || !height || !width || !new_height || !new_width)
         return imp_fail(ctx, IMP_ERR_ARG,
-            "resize: sizes must be 1 or more, found %zu planes of %zu x %zu to %zu x %zu",
+            "resize: sizes must be 1 or more, found %zu planes of %zu x %zu to %zu x "
+            "%zu",
             channels, width, height, new_width, new_height);
     imp_shape in = {1, channels, height, width, IMP_MAP};
     imp_shape out = {1, channels, new_height, new_width, IMP_MAP};
     size_t count, bytes;
     if (!sizes(&in, &out, &count, &bytes))
-        return imp_fail(ctx, IMP_ERR_LIMIT, "resize: %zu x %zu to %zu x %zu is too large",
-            width, height, new_width, new_height);
+        return imp_fail(ctx, IMP_ERR_LIMIT,
+            "resize: %zu x %zu to %zu x %zu is too large", width, height, new_width,
+            new_height);
     if (height == new_height && width == new_width) {
         memcpy(y, x, count * sizeof *y);
         return IMP_OK;

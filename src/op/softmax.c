@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * softmax.c: rows of N x C scores x to probabilities, and the loss that teaches them (Bridle
- * 1990). With m(i) the maximum of row i, so that no exponential is above 1:
+ * softmax.c: rows of N x C scores x to probabilities, and the loss that teaches them
+ * (Bridle 1990). With m(i) the maximum of row i, so that no exponential is above 1:
  *
  *     p(i,j)  = exp(x(i,j) - m(i)) / sum_l exp(x(i,l) - m(i))
  *     dx(i,j) = p(i,j) (dp(i,j) - sum_l dp(i,l) p(i,l))
  *
- * Cross-entropy joins softmax and the logarithm, so that there is no log of 0. With t(i) the
- * class of row i (a label, given as a number) and Y(i,j) = 1 where j = t(i), else 0:
+ * Cross-entropy joins softmax and the logarithm, so that there is no log of 0. With
+ * t(i) the class of row i (a label, given as a number) and Y(i,j) = 1 where j = t(i),
+ * else 0:
  *
  *     L  = -1/N sum_ij Y(i,j) ln p(i,j)
  *        = 1/N sum_i (m(i) + ln sum_l exp(x(i,l) - m(i)) - x(i,t(i)))
@@ -24,8 +25,8 @@
 static imp_status rows_only(imp_ctx *ctx, const char *op, const imp_shape *x) {
     if (x->h == 1 && x->w == 1) return IMP_OK;
     return imp_fail(ctx, IMP_ERR_ARG,
-        "%s: expected rows of scores, found a map of %zu x %zu: flatten first", op, x->h,
-        x->w);
+        "%s: expected rows of scores, found a map of %zu x %zu: flatten first", op,
+        x->h, x->w);
 }
 
 static imp_status softmax_shape(
@@ -111,8 +112,8 @@ static void cross_entropy_backward_ref(const imp_ref_call *c) {
 /* --- fast: a task is a row; rows are contiguous, filled up to a multiple of 16 --- */
 
 /* exp x for x <= 0, to about 2^-52 of the result, 0 below -708. x = k ln 2 + r with
- * |r| <= ln 2 / 2, and e^r by Taylor, whose next term is below 1e-17. libm's differs from
- * machine to machine, and with it the bits of a trained model. */
+ * |r| <= ln 2 / 2, and e^r by Taylor, whose next term is below 1e-17. libm's differs
+ * from machine to machine, and with it the bits of a trained model. */
 static double own_exp(double x) {
     static const double ln2_high = 0x1.62e42fefa38p-1, ln2_low = 0x1.ef35793c7673p-45;
     if (!(x >= -708)) return x < 0 ? 0 : x; /* NaN stays */
@@ -184,7 +185,8 @@ static imp_need cross_entropy_need(
         .backward_reads = want ? 3u : 0u, .scratch = in[0].n * sizeof(double)};
 }
 
-/* The class of row i; C where the label is none of 0 .. C-1 (such a row's loss is NaN). */
+/* The class of row i; C where the label is none of 0 .. C-1 (such a row's loss is NaN).
+ */
 static size_t class_of(const imp_call *c, size_t i) {
     float label = c->x[1][i * 16];
     return label >= 0 && label < (float)c->in[0].c ? (size_t)label : c->in[0].c;

@@ -26,8 +26,8 @@ struct imp_gradient {
     imp_ctx *ctx;
     size_t count;
     imp_gradient_options options;
-    float *m, *v;              /* m: Adam alone. count, rounded up to 16 */
-    double power1, power2;     /* b1^t, b2^t */
+    float *m, *v;          /* m: Adam alone. count, rounded up to 16 */
+    double power1, power2; /* b1^t, b2^t */
 };
 
 static bool is_fraction(double a) {
@@ -36,24 +36,26 @@ static bool is_fraction(double a) {
 
 static imp_status check(imp_ctx *ctx, size_t count, const imp_gradient_options *o) {
     if (o->kind != IMP_SGD && o->kind != IMP_ADAM)
-        return imp_fail(ctx, IMP_ERR_ARG, "optimiser: expected SGD or Adam, found kind %d",
-            (int)o->kind);
+        return imp_fail(ctx, IMP_ERR_ARG,
+            "optimiser: expected SGD or Adam, found kind %d", (int)o->kind);
     if (count == 0 || count > SIZE_MAX / 16)
-        return imp_fail(ctx, IMP_ERR_ARG, "optimiser: cannot work on %zu numbers", count);
+        return imp_fail(
+            ctx, IMP_ERR_ARG, "optimiser: cannot work on %zu numbers", count);
     if (!is_fraction(o->momentum))
         return imp_fail(ctx, IMP_ERR_ARG,
             "optimiser: momentum: expected 0 or more and less than 1, found %g",
             o->momentum);
     if (!is_fraction(o->beta1) || !is_fraction(o->beta2) || !(o->eps >= 0))
         return imp_fail(ctx, IMP_ERR_ARG,
-            "optimiser: expected betas of 0 or more and less than 1 and eps of 0 or more, "
+            "optimiser: expected betas of 0 or more and less than 1 and eps of 0 or "
+            "more, "
             "found %g, %g and %g",
             o->beta1, o->beta2, o->eps);
     return IMP_OK;
 }
 
-imp_status imp_gradient_new(
-    imp_ctx *ctx, imp_gradient **out, size_t count, const imp_gradient_options *options) {
+imp_status imp_gradient_new(imp_ctx *ctx, imp_gradient **out, size_t count,
+    const imp_gradient_options *options) {
     *out = NULL;
     imp_status s = check(ctx, count, options);
     if (s) return s;
@@ -71,8 +73,8 @@ imp_status imp_gradient_new(
     if (options->kind == IMP_ADAM) o->m = imp_alloc(bytes);
     if (!o->v || (options->kind == IMP_ADAM && !o->m)) {
         imp_gradient_free(o);
-        return imp_fail(
-            ctx, IMP_ERR_LIMIT, "optimiser: no memory for the state of %zu numbers", count);
+        return imp_fail(ctx, IMP_ERR_LIMIT,
+            "optimiser: no memory for the state of %zu numbers", count);
     }
     *out = o;
     return IMP_OK;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
  * lbfgs.c: limited-memory BFGS (Nocedal & Wright, Numerical Optimization, 2nd edition,
- * algorithms 7.4 and 7.5). The last steps s and the changes of the gradient y that they made
- * stand for the inverse of the second derivatives, H; an iteration is
+ * algorithms 7.4 and 7.5). The last steps s and the changes of the gradient y that they
+ * made stand for the inverse of the second derivatives, H; an iteration is
  *
- *     d = -H g                       two-loop recursion, with H0 = s'y / y'y of the newest
- *                                    pair; without pairs d = -g / mean |g|
- *     x <- x + t d                   t by a line search
- *     s = t d,  y = g_new - g        kept if s'y > 1e-10 y'y, the oldest pair dropped
+ *     d = -H g                       two-loop recursion, with H0 = s'y / y'y of the
+ * newest pair; without pairs d = -g / mean |g| x <- x + t d                   t by a
+ * line search s = t d,  y = g_new - g        kept if s'y > 1e-10 y'y, the oldest pair
+ * dropped
  *
  * Line search: t = 1 first. A step is accepted when its loss is finite and
  *
@@ -17,12 +17,13 @@
  *
  *     -g'd t^2 / (2 (f(x + t d) - f(x) - t g'd))
  *
- * held between 0.1 t and 0.5 t (0.1 t where the loss was not finite), at most 20 times. If d
- * does not point downhill, or no step along it is accepted, the pairs are forgotten and the
- * steepest descent is tried in the same iteration. So a higher loss is never accepted.
+ * held between 0.1 t and 0.5 t (0.1 t where the loss was not finite), at most 20 times.
+ * If d does not point downhill, or no step along it is accepted, the pairs are
+ * forgotten and the steepest descent is tried in the same iteration. So a higher loss
+ * is never accepted.
  *
- * Vectors are float32, dot products double in chunks of a constant size joined in order: the
- * path is the same for any number of threads.
+ * Vectors are float32, dot products double in chunks of a constant size joined in
+ * order: the path is the same for any number of threads.
  */
 #include "kernel/reduce.h"
 
@@ -42,12 +43,12 @@ typedef struct pair {
 
 struct imp_lbfgs {
     imp_ctx *ctx;
-    size_t count, n;      /* n: count rounded up to 16; what is beyond count is zero */
-    size_t room, kept;    /* pairs: allocated; in use, pairs[0] the oldest */
-    pair *pairs, spare;   /* spare: the pair of the next step */
-    float *x, *g;         /* accepted point and its gradient */
+    size_t count, n;    /* n: count rounded up to 16; what is beyond count is zero */
+    size_t room, kept;  /* pairs: allocated; in use, pairs[0] the oldest */
+    pair *pairs, spare; /* spare: the pair of the next step */
+    float *x, *g;       /* accepted point and its gradient */
     float *trial, *g_trial, *d;
-    double *partial;      /* of sums */
+    double *partial; /* of sums */
     double f;
     bool started;
 };
@@ -90,8 +91,8 @@ static double dot(const imp_lbfgs *o, const float *a, const float *b) {
 
 static bool get_memory(imp_lbfgs *o) {
     size_t bytes = o->n * sizeof(float);
-    float **vectors[] = {&o->x, &o->g, &o->trial, &o->g_trial, &o->d, &o->spare.s,
-        &o->spare.y};
+    float **vectors[] = {
+        &o->x, &o->g, &o->trial, &o->g_trial, &o->d, &o->spare.s, &o->spare.y};
     for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++)
         if (!(*vectors[i] = imp_alloc(bytes))) return false;
     o->pairs = calloc(o->room, sizeof *o->pairs);
@@ -131,9 +132,9 @@ void imp_lbfgs_free(imp_lbfgs *o) {
         imp_release(o->pairs[i].s);
         imp_release(o->pairs[i].y);
     }
-    float *vectors[] = {
-        o->x, o->g, o->trial, o->g_trial, o->d, o->spare.s, o->spare.y};
-    for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++) imp_release(vectors[i]);
+    float *vectors[] = {o->x, o->g, o->trial, o->g_trial, o->d, o->spare.s, o->spare.y};
+    for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++)
+        imp_release(vectors[i]);
     free(o->pairs);
     free(o->partial);
     free(o);
@@ -173,7 +174,8 @@ static double next_step(double t, double f, double f_trial, double slope) {
     return next < 0.5 * t ? next : 0.5 * t;
 }
 
-/* Find t; then trial, g_trial, *f_trial are those of x + t d. 0: no step was accepted. */
+/* Find t; then trial, g_trial, *f_trial are those of x + t d. 0: no step was accepted.
+ */
 static double line_search(
     imp_lbfgs *o, imp_loss_fn fn, void *user, double slope, double *f_trial) {
     double t = 1;

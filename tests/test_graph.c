@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * test_graph.c: a planned graph against its own operations: fused equals unfused, gradients
+ * meet where a value is used twice, errors are sticky, threads change no bit.
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "graph/graph.h"
+
+static int make_context(void **state) {
+    return imp_ctx_new((imp_ctx **)state, NULL) == IMP_OK ? 0 : -1;
+}
+
+static int free_context(void **state) {
+    imp_ctx_free(*state);
+    return 0;
+}
+
+static float *noise(imp_shape s, uint64_t seed) {
+    float *x = malloc(imp_plain_count(s) * sizeof *x);
+    for (size_t i = 0; i < imp_plain_count(s); i++) x[i] = (float)imp_normal(seed, i);
+    return x;
+}
+
+static float *blocked_noise(imp_shape s, uint64_t seed) {
+    float *plain = noise(s, seed), *x = imp_alloc(imp_blocked_count(s) * sizeof *x);
+    imp_to_blocked(s, plain, x);
+    free(plain);
+    return x;
+}
+
+/* x -> conv -> relu (used twice: conv, and a loss) -> pool -> loss. keep: the value before
+ * ReLU is asked for, so that nothing can be fused. */
+typedef struct net {
+    imp_graph *g;
+    imp_id x, w, wide;
+    double loss;
+    float *dx, *dw;
+    size_t n_dx, n_dw;
+} net;
+
+static const imp_shape x_shape = {2, 19, 7, 9, IMP_MAP};
+static const imp_shape w1_shape = {21, 19, 3, 3, IMP_WEIGHT}, b1_shape = {1, 21, 1, 1, IMP_MAP};
+static const imp_shape w2_shape = {5, 21, 3, 3, IMP_WEIGHT};
+
+static net run(imp_ctx *ctx, const float *w1, const float *b1, const float *w2, bool keep) {
+    net n = {.g = imp_graph_new(ctx)};
+    imp_graph *g = n.g;
+    n.x = imp_graph_input(g, "x", x_shape, true);
+    n.w = imp_graph_parameter(g, "w1", w1_shape, w1, true);
+    imp_id b = imp_graph_parameter(g, "b1", b1_shape, b1, true);
+    imp_id c1 = imp_conv2d(g, n.x, n.w, b, (imp_conv){1, 1, IMP_PAD_ZERO});
+    if (keep) imp_graph_keep(g, c1);
+    imp_id r1 = imp_relu(g, c1);
+    imp_id t1 = imp_graph_input(g, "t1", imp_graph_shape(g, r1), false);
+    imp_graph_loss(g, imp_content_loss(g, r1, t1), 0.7);
+    imp_id w = imp_graph_parameter(g, "w2", w2_shape, w2, false);
+    imp_id c2 = imp_conv2d(g, r1, w, IMP_NONE, (imp_conv){1, 1, IMP_PAD_ZERO});
+    if (keep) imp_graph_keep(g, c2);
+    imp_id p = imp_pool2d(g, imp_relu(g, c2), (imp_pool){IMP_POOL_MAX, 2, 2});
+    imp_id t2 = imp_graph_input(g, "t2", imp_graph_shape(g, p), false);
+    imp_graph_loss(g, imp_content_loss(g, imp_add(g, p, p), t2), 1.3);
+    assert_int_equal(imp_graph_plan(g, true), IMP_OK);
+    imp_id ids[] = {n.x, t1, t2};
+    for (size_t i = 0; i < 3; i++) {
+        float *v = noise(imp_graph_shape(g, ids[i]), 100 + i);
+        assert_int_equal(imp_graph_write(g, ids[i], v), IMP_OK);
+        free(v);
+    }
+    for (int again = 0; again < 2; again++) { /* the second run finds used memory */
+        n.loss = imp_graph_forward(g);
+        imp_graph_backward(g);
+    }
+    n.n_dx = imp_plain_count(x_shape);
+    n.n_dw = imp_plain_count(w1_shape);
+    n.dx = malloc(n.n_dx * sizeof(float));
+    n.dw = malloc(n.n_dw * sizeof(float));
+    assert_int_equal(imp_graph_read_gradient(g, n.x, n.dx), IMP_OK);
+    assert_int_equal(imp_graph_read_gradient(g, n.w, n.dw), IMP_OK);
+    return n;
+}
+
+static void net_free(net *n) {
+    imp_graph_free(n->g);
+    free(n->dx);
+    free(n->dw);
+}
+
+static void assert_same(const net *a, const net *b) {
+    assert_true(a->loss == b->loss);
+    assert_memory_equal(a->dx, b->dx, a->n_dx * sizeof(float));
+    assert_memory_equal(a->dw, b->dw, a->n_dw * sizeof(float));
+}
+
+typedef struct weights {
+    float *w1, *b1, *w2;
+} weights;
+
+static weights make_weights(void) {
+    return (weights){blocked_noise(w1_shape, 1), blocked_noise(b1_shape, 2),
+        blocked_noise(w2_shape, 3)};
+}
+
+static void weights_free(weights *w) {
+    imp_release(w->w1);
+    imp_release(w->b1);
+    imp_release(w->w2);
+}
+
+static void fused_equals_unfused(void **state) {
+    weights w = make_weights();
+    net fused = run(*state, w.w1, w.b1, w.w2, false);
+    net unfused = run(*state, w.w1, w.b1, w.w2, true);
+    size_t n_fused = 0;
+    for (size_t i = 0; i < fused.g->count; i++) n_fused += fused.g->nodes[i].fused;
+    assert_int_equal(n_fused, 2);
+    assert_same(&fused, &unfused);
+    assert_true(imp_graph_bytes(fused.g) < imp_graph_bytes(unfused.g));
+    net_free(&fused);
+    net_free(&unfused);
+    weights_free(&w);
+}
+
+static void threads_change_no_bit(void **state) {
+    weights w = make_weights();
+    net first = run(*state, w.w1, w.b1, w.w2, false);
+    static const int counts[] = {1, 2, 3, 7};
+    for (size_t i = 0; i < 4; i++) {
+        imp_ctx *ctx;
+        assert_int_equal(imp_ctx_new(&ctx, &(imp_ctx_options){.threads = counts[i]}), 0);
+        net n = run(ctx, w.w1, w.b1, w.w2, false);
+        assert_same(&first, &n);
+        net_free(&n);
+        imp_ctx_free(ctx);
+    }
+    net_free(&first);
+    weights_free(&w);
+}
+
+/* dL/dx in a direction against (L(x+h) - L(x-h)) / 2h. */
+static void gradient_is_the_slope(void **state) {
+    weights w = make_weights();
+    net n = run(*state, w.w1, w.b1, w.w2, false);
+    float *x = noise(x_shape, 100), *d = noise(x_shape, 77);
+    double slope = 0.0, h = 1e-3, l[2];
+    for (size_t i = 0; i < n.n_dx; i++) slope += (double)n.dx[i] * (double)d[i];
+    for (int side = 0; side < 2; side++) {
+        float *moved = malloc(n.n_dx * sizeof *moved);
+        for (size_t i = 0; i < n.n_dx; i++)
+            moved[i] = x[i] + (float)(side ? h : -h) * d[i];
+        assert_int_equal(imp_graph_write(n.g, n.x, moved), IMP_OK);
+        l[side] = imp_graph_forward(n.g);
+        free(moved);
+    }
+    double measured = (l[1] - l[0]) / (2 * h);
+    assert_true(fabs(measured - slope) < 2e-3 * fabs(slope));
+    free(x);
+    free(d);
+    net_free(&n);
+    weights_free(&w);
+}
+
+static void errors_are_sticky(void **state) {
+    imp_ctx *ctx = *state;
+    imp_graph *g = imp_graph_new(ctx);
+    imp_id x = imp_graph_input(g, "x", (imp_shape){1, 3, 4, 4, IMP_MAP}, false);
+    imp_id p = imp_pool2d(g, x, (imp_pool){IMP_POOL_MAX, 5, 5});
+    assert_int_equal(p, IMP_NONE);
+    assert_int_equal(imp_relu(g, p), IMP_NONE);
+    assert_int_equal(imp_graph_plan(g, false), IMP_ERR_ARG);
+    assert_non_null(strstr(imp_ctx_error(ctx), "pool2d"));
+    imp_graph_free(g);
+
+    g = imp_graph_new(ctx);
+    imp_graph_input(g, "huge", (imp_shape){1, SIZE_MAX / 2, 4, 4, IMP_MAP}, false);
+    assert_int_equal(imp_graph_plan(g, false), IMP_ERR_ARG);
+    imp_graph_free(g);
+}
+
+static void unplanned_graph_refuses(void **state) {
+    imp_graph *g = imp_graph_new(*state);
+    imp_id x = imp_graph_input(g, "x", (imp_shape){1, 1, 1, 1, IMP_MAP}, false);
+    float v = 1.0f;
+    assert_int_equal(imp_graph_write(g, x, &v), IMP_ERR_ARG);
+    assert_int_equal(imp_graph_plan(g, false), IMP_OK);
+    assert_int_equal(imp_graph_write(g, x + 1, &v), IMP_ERR_ARG);
+    assert_int_equal(imp_graph_read_gradient(g, x, &v), IMP_ERR_ARG);
+    assert_int_equal(imp_graph_write(g, x, &v), IMP_OK);
+    assert_int_equal(imp_graph_plan(g, false), IMP_ERR_ARG);
+    imp_graph_free(g);
+}
+
+/* Values that are alive at the same time share no byte: a chain with long-lived taps keeps
+ * every tap's bits until the end. */
+static void live_values_do_not_overlap(void **state) {
+    imp_graph *g = imp_graph_new(*state);
+    imp_shape s = {1, 16, 5, 3, IMP_MAP};
+    imp_id x = imp_graph_input(g, "x", s, true), id = x, tap[6];
+    float *w[6];
+    for (size_t i = 0; i < 6; i++) {
+        imp_shape ws = {16, 16, 1, 1, IMP_WEIGHT};
+        w[i] = blocked_noise(ws, 30 + i);
+        imp_id wid = imp_graph_parameter(g, "w", ws, w[i], false);
+        id = tap[i] = imp_relu(g, imp_conv2d(g, id, wid, IMP_NONE, (imp_conv){1, 0, 0}));
+        if (i % 2) imp_graph_keep(g, id);
+    }
+    imp_id t = imp_graph_input(g, "t", s, false);
+    imp_graph_loss(g, imp_content_loss(g, id, t), 1.0);
+    assert_int_equal(imp_graph_plan(g, true), IMP_OK);
+    size_t n = imp_plain_count(s);
+    float *v = noise(s, 5), *before = malloc(n * sizeof *v), *after = malloc(n * sizeof *v);
+    assert_int_equal(imp_graph_write(g, x, v), IMP_OK);
+    assert_int_equal(imp_graph_write(g, t, v), IMP_OK);
+    imp_graph_forward(g);
+    for (size_t i = 1; i < 6; i += 2) {
+        assert_int_equal(imp_graph_read(g, tap[i], before), IMP_OK);
+        imp_graph_backward(g);
+        assert_int_equal(imp_graph_read(g, tap[i], after), IMP_OK);
+        assert_memory_equal(before, after, n * sizeof *v);
+        imp_graph_forward(g);
+    }
+    assert_int_equal(imp_graph_read(g, tap[0], before), IMP_ERR_ARG);
+    for (size_t i = 0; i < 6; i++) imp_release(w[i]);
+    free(v);
+    free(before);
+    free(after);
+    imp_graph_free(g);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(fused_equals_unfused),
+        cmocka_unit_test(threads_change_no_bit),
+        cmocka_unit_test(gradient_is_the_slope),
+        cmocka_unit_test(errors_are_sticky),
+        cmocka_unit_test(unplanned_graph_refuses),
+        cmocka_unit_test(live_values_do_not_overlap),
+    };
+    return cmocka_run_group_tests(tests, make_context, free_context);
+}
