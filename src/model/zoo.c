@@ -13,7 +13,6 @@
     { IMP_LAYER_CONV, "conv" name, "relu" name, outputs, 3, 1 }
 #define CONV5(name, outputs, pad) \
     {IMP_LAYER_CONV, "conv" name, "relu" name, outputs, 5, pad}
-    { IMP_LAYER_CONV, "conv" name, "relu" name, outputs, 5, 2 }
 #define POOL(name)                                                                     \
     { IMP_LAYER_POOL, "pool" name, "", 0, 2, 0 }
 #define FLATTEN                                                                        \
