@@ -28,7 +28,7 @@ static imp_status relu_shape(
 
 static void relu_forward_ref(const imp_ref_call *c) {
     size_t count = imp_plain_count(c->in[0]);
-    for (size_t i = 0; i < count; i++) c->y[i] = c->x[0][i] > 0 ? c->x[0][i] : 0;
+    for (size_t i = 0; i < count; i++) c->y[i] = 0 > c->x[0][i] ? 0 : c->x[0][i];
 }
 
 static void relu_backward_ref(const imp_ref_call *c) {

@@ -12,6 +12,7 @@
 #include "impasto/train.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 enum { SIDE = 5 };
 
@@ -28,30 +29,36 @@ static int wrong_values(const float *y) {
     return wrong;
 }
 
+/* Plain values in the blocked layout that a graph's parameters have; to be freed. */
+static float *blocked(imp_shape shape, const float *plain) {
+    float *values = malloc(imp_blocked_count(shape) * sizeof *values);
+    if (values) imp_to_blocked(shape, plain, values);
+    return values;
+}
+
 static imp_status box_and_relu(imp_graph *g, float *out) {
     imp_shape picture = {.n = 1, .c = 1, .h = SIDE, .w = SIDE};
     imp_shape kernel = {.n = 1, .c = 1, .h = 3, .w = 3, .layout = IMP_WEIGHT};
     imp_shape one = {.n = 1, .c = 1, .h = 1, .w = 1};
-    float ones[SIDE * SIDE], box[9], bias[1] = {-8.0f}, blocked_box[9 * 16 * 16],
-                                     blocked_bias[16];
+    float ones[SIDE * SIDE], minus_eight = -8.0f;
     for (int i = 0; i < SIDE * SIDE; i++) ones[i] = 1.0f;
-    for (int i = 0; i < 9; i++) box[i] = 1.0f;
-    if (imp_blocked_count(kernel) > sizeof blocked_box / sizeof *blocked_box ||
-        imp_blocked_count(one) > sizeof blocked_bias / sizeof *blocked_bias)
-        return IMP_ERR_INTERNAL;
-    imp_to_blocked(kernel, box, blocked_box);
-    imp_to_blocked(one, bias, blocked_bias);
+    float *weights = blocked(kernel, ones), *bias = blocked(one, &minus_eight);
+    if (!weights || !bias) return IMP_ERR_LIMIT;
 
     imp_id x = imp_graph_input(g, "x", picture, false);
-    imp_id w = imp_graph_parameter(g, "w", kernel, blocked_box, false);
-    imp_id b = imp_graph_parameter(g, "b", one, blocked_bias, false);
+    imp_id w = imp_graph_parameter(g, "w", kernel, weights, false);
+    imp_id b = imp_graph_parameter(g, "b", one, bias, false);
     imp_id y = imp_relu(g, imp_conv2d(g, x, w, b, (imp_conv){.stride = 1, .pad = 1}));
     imp_graph_keep(g, y);
     imp_status status = imp_graph_plan(g, false);
     if (status == IMP_OK) status = imp_graph_write(g, x, ones);
-    if (status != IMP_OK) return status;
-    imp_graph_forward(g);
-    return imp_graph_read(g, y, out);
+    if (status == IMP_OK) {
+        imp_graph_forward(g);
+        status = imp_graph_read(g, y, out);
+    }
+    free(weights);
+    free(bias);
+    return status;
 }
 
 int main(void) {
