@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * impasto-bench: how fast are the parts? Medians; script/bench sets them beside the rivals.
+ * impasto-bench: how fast are the parts? Medians; script/bench sets them beside the
+ * rivals.
  *
  *     impasto-bench ceiling [--threads T]
  *     impasto-bench style --size N [--iterations N] [--threads T] [--json]
@@ -77,12 +78,12 @@ static void tile_task(void *arg, size_t task, int thread) {
 static int ceiling(imp_ctx *ctx, const settings *s) {
     (void)s;
     size_t threads = (size_t)imp_ctx_threads(ctx);
-    size_t piece = IMP_MAX_MR * TILE_TAPS * 16 + IMP_MAX_NB * TILE_TAPS * 256
-        + IMP_MAX_NB * IMP_MAX_MR * 16;
+    size_t piece = IMP_MAX_MR * TILE_TAPS * 16 + IMP_MAX_NB * TILE_TAPS * 256 +
+                   IMP_MAX_NB * IMP_MAX_MR * 16;
     tile_job j = {ctx->kernels, imp_alloc(threads * piece * sizeof(float)), piece};
     if (!j.memory) return fail(ctx);
-    double flops = 2.0 * 16 * TILE_TAPS * 16 * (double)(j.k->mr * j.k->nb) * TILE_CALLS
-        * (double)threads;
+    double flops = 2.0 * 16 * TILE_TAPS * 16 * (double)(j.k->mr * j.k->nb) *
+                   TILE_CALLS * (double)threads;
     double best = 0;
     for (int i = 0; i < 5; i++) {
         double start = now();
@@ -90,14 +91,16 @@ static int ceiling(imp_ctx *ctx, const settings *s) {
         double rate = flops / (now() - start) * 1e-9;
         if (rate > best) best = rate;
     }
-    printf("%s, %zu threads: register tile %.1f GFLOP/s\n", imp_ctx_cpu(ctx), threads, best);
+    printf("%s, %zu threads: register tile %.1f GFLOP/s\n", imp_ctx_cpu(ctx), threads,
+        best);
     imp_release(j.memory);
     return 0;
 }
 
 /* --- style: one iteration of Adam, VGG-19 to relu5_1 with seeded weights --- */
 
-static imp_status noise_picture(imp_ctx *ctx, imp_picture *p, size_t size, uint64_t seed) {
+static imp_status noise_picture(
+    imp_ctx *ctx, imp_picture *p, size_t size, uint64_t seed) {
     imp_status s = imp_picture_new(ctx, p, size, size);
     for (size_t i = 0; i < 3 * size * size && !s; i++)
         p->planes[i] = (float)(255.0 * imp_uniform(seed, i));
@@ -112,12 +115,13 @@ static int style(imp_ctx *ctx, const settings *s) {
     o.size = s->size;
     o.optimizer = IMP_ADAM;
     double *seconds = malloc(s->iterations * sizeof *seconds);
-    if (!seconds
-        || imp_model_init(ctx, &model,
-            &(imp_model_options){.architecture = "vgg19", .features = true, .seed = 1})
-        || noise_picture(ctx, &content, s->size, 1)
-        || noise_picture(ctx, &painting, s->size, 2)
-        || imp_style_new(ctx, &job, model, &content, &painting, NULL, &o))
+    if (!seconds ||
+        imp_model_init(ctx, &model,
+            &(imp_model_options){
+                .architecture = "vgg19", .features = true, .seed = 1}) ||
+        noise_picture(ctx, &content, s->size, 1) ||
+        noise_picture(ctx, &painting, s->size, 2) ||
+        imp_style_new(ctx, &job, model, &content, &painting, NULL, &o))
         return fail(ctx);
     imp_style_progress p;
     for (size_t i = 0; i <= s->iterations; i++) { /* the first warms up */
@@ -130,12 +134,14 @@ static int style(imp_ctx *ctx, const settings *s) {
         printf("{\"event\":\"bench\",\"name\":\"style\",\"size\":%zu,\"threads\":%d,"
                "\"cpu\":\"%s\",\"seconds_per_iteration\":%.6f,\"minimum\":%.6f,"
                "\"peak_bytes\":%zu}\n",
-            s->size, imp_ctx_threads(ctx), imp_ctx_cpu(ctx), m, seconds[0], peak_bytes());
+            s->size, imp_ctx_threads(ctx), imp_ctx_cpu(ctx), m, seconds[0],
+            peak_bytes());
     else
-        printf("style %zu, %d threads, %s: %.3f s an iteration (median of %zu, least %.3f), "
+        printf("style %zu, %d threads, %s: %.3f s an iteration (median of %zu, least "
+               "%.3f), "
                "%zu MiB\n",
-            s->size, imp_ctx_threads(ctx), imp_ctx_cpu(ctx), m, s->iterations, seconds[0],
-            peak_bytes() >> 20);
+            s->size, imp_ctx_threads(ctx), imp_ctx_cpu(ctx), m, s->iterations,
+            seconds[0], peak_bytes() >> 20);
     imp_style_free(job);
     imp_picture_free(&content);
     imp_picture_free(&painting);
@@ -145,8 +151,9 @@ static int style(imp_ctx *ctx, const settings *s) {
 }
 
 static int usage(void) {
-    fputs("usage: impasto-bench ceiling|style [--size N] [--iterations N] [--threads T] "
-          "[--json]\n",
+    fputs(
+        "usage: impasto-bench ceiling|style [--size N] [--iterations N] [--threads T] "
+        "[--json]\n",
         stderr);
     return 2;
 }
@@ -173,9 +180,9 @@ int main(int argc, char **argv) {
     if (argc < 2) return usage();
     imp_ctx *ctx;
     if (imp_ctx_new(&ctx, &(imp_ctx_options){.threads = s.threads})) return fail(ctx);
-    int status = !strcmp(argv[1], "style") ? style(ctx, &s)
-        : !strcmp(argv[1], "ceiling")      ? ceiling(ctx, &s)
-                                           : usage();
+    int status = !strcmp(argv[1], "style")     ? style(ctx, &s)
+                 : !strcmp(argv[1], "ceiling") ? ceiling(ctx, &s)
+                                               : usage();
     imp_ctx_free(ctx);
     return status;
 }

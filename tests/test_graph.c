@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_graph.c: a planned graph against its own operations: fused equals unfused, gradients
- * meet where a value is used twice, errors are sticky, threads change no bit.
+ * test_graph.c: a planned graph against its own operations: fused equals unfused,
+ * gradients meet where a value is used twice, errors are sticky, threads change no bit.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -36,8 +36,8 @@ static float *blocked_noise(imp_shape s, uint64_t seed) {
     return x;
 }
 
-/* x -> conv -> relu (used twice: conv, and a loss) -> pool -> loss. keep: the value before
- * ReLU is asked for, so that nothing can be fused. */
+/* x -> conv -> relu (used twice: conv, and a loss) -> pool -> loss. keep: the value
+ * before ReLU is asked for, so that nothing can be fused. */
 typedef struct net {
     imp_graph *g;
     imp_id x, w, wide;
@@ -47,10 +47,12 @@ typedef struct net {
 } net;
 
 static const imp_shape x_shape = {2, 19, 7, 9, IMP_MAP};
-static const imp_shape w1_shape = {21, 19, 3, 3, IMP_WEIGHT}, b1_shape = {1, 21, 1, 1, IMP_MAP};
+static const imp_shape w1_shape = {21, 19, 3, 3, IMP_WEIGHT},
+                       b1_shape = {1, 21, 1, 1, IMP_MAP};
 static const imp_shape w2_shape = {5, 21, 3, 3, IMP_WEIGHT};
 
-static net run(imp_ctx *ctx, const float *w1, const float *b1, const float *w2, bool keep) {
+static net run(
+    imp_ctx *ctx, const float *w1, const float *b1, const float *w2, bool keep) {
     net n = {.g = imp_graph_new(ctx)};
     imp_graph *g = n.g;
     n.x = imp_graph_input(g, "x", x_shape, true);
@@ -134,7 +136,8 @@ static void threads_change_no_bit(void **state) {
     static const int counts[] = {1, 2, 3, 7};
     for (size_t i = 0; i < 4; i++) {
         imp_ctx *ctx;
-        assert_int_equal(imp_ctx_new(&ctx, &(imp_ctx_options){.threads = counts[i]}), 0);
+        assert_int_equal(
+            imp_ctx_new(&ctx, &(imp_ctx_options){.threads = counts[i]}), 0);
         net n = run(ctx, w.w1, w.b1, w.w2, false);
         assert_same(&first, &n);
         net_free(&n);
@@ -144,8 +147,9 @@ static void threads_change_no_bit(void **state) {
     weights_free(&w);
 }
 
-/* L(x+) - L(x-) against dL/dx times the step that float32 really made; the step is small,
- * since ReLU and max have kinks. What goes wrong in adding gradients up is far larger. */
+/* L(x+) - L(x-) against dL/dx times the step that float32 really made; the step is
+ * small, since ReLU and max have kinks. What goes wrong in adding gradients up is far
+ * larger. */
 static void gradient_is_the_slope(void **state) {
     weights w = make_weights();
     net n = run(*state, w.w1, w.b1, w.w2, false);
@@ -199,8 +203,8 @@ static void unplanned_graph_refuses(void **state) {
     imp_graph_free(g);
 }
 
-/* Values that are alive at the same time share no byte: a chain with long-lived taps keeps
- * every tap's bits until the end. */
+/* Values that are alive at the same time share no byte: a chain with long-lived taps
+ * keeps every tap's bits until the end. */
 static void live_values_do_not_overlap(void **state) {
     imp_graph *g = imp_graph_new(*state);
     imp_shape s = {1, 16, 5, 3, IMP_MAP};
@@ -210,14 +214,16 @@ static void live_values_do_not_overlap(void **state) {
         imp_shape ws = {16, 16, 1, 1, IMP_WEIGHT};
         w[i] = blocked_noise(ws, 30 + i);
         imp_id wid = imp_graph_parameter(g, "w", ws, w[i], false);
-        id = tap[i] = imp_relu(g, imp_conv2d(g, id, wid, IMP_NONE, (imp_conv){1, 0, 0}));
+        id = tap[i] =
+            imp_relu(g, imp_conv2d(g, id, wid, IMP_NONE, (imp_conv){1, 0, 0}));
         if (i % 2) imp_graph_keep(g, id);
     }
     imp_id t = imp_graph_input(g, "t", s, false);
     imp_graph_loss(g, imp_content_loss(g, id, t), 1.0);
     assert_int_equal(imp_graph_plan(g, true), IMP_OK);
     size_t n = imp_plain_count(s);
-    float *v = noise(s, 5), *before = malloc(n * sizeof *v), *after = malloc(n * sizeof *v);
+    float *v = noise(s, 5), *before = malloc(n * sizeof *v),
+          *after = malloc(n * sizeof *v);
     assert_int_equal(imp_graph_write(g, x, v), IMP_OK);
     assert_int_equal(imp_graph_write(g, t, v), IMP_OK);
     imp_graph_forward(g);

@@ -116,11 +116,11 @@ static void make_product(size_t taps, size_t y_row) {
     for (size_t m = 0; m < ROWS; m++)
         for (size_t r = 0; r < depth; r++)
             for (size_t j = 0; j < COLUMNS; j++) {
-                double product =
+                double term =
                     (double)p.a[(ROW0 + m) * depth + r] *
                     (double)p.b[((PANEL0 + j / 16) * depth + r) * 16 + j % 16];
-                p.sum[m][j] += product;
-                p.size[m][j] += fabs(product);
+                p.sum[m][j] += term;
+                p.size[m][j] += fabs(term);
             }
 }
 
@@ -210,10 +210,10 @@ static void check_outer(size_t count, size_t a_step, size_t b_step, bool add) {
         for (size_t i = 0; i < 256; i++) {
             double sum = add ? (double)old[i] : 0, size = fabs(sum);
             for (size_t q = 0; q < count; q++) {
-                double product =
+                double term =
                     (double)a[q * a_step + i / 16] * (double)b[q * b_step + i % 16];
-                sum += product;
-                size += fabs(product);
+                sum += term;
+                size += fabs(term);
             }
             assert_near("outer", levels[level], i, (double)g[i], sum,
                 0x1p-24 * (2 * (double)count + 1) * size);

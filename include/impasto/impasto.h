@@ -13,7 +13,8 @@
  *     imp_ctx_free(ctx);
  *
  * The library never prints, never exits and never asserts on input. A context and
- * everything made with it belongs to one thread at a time; two contexts are independent.
+ * everything made with it belongs to one thread at a time; two contexts are
+ * independent.
  */
 #ifndef IMPASTO_H
 #define IMPASTO_H
@@ -27,8 +28,8 @@ extern "C" {
 #endif
 
 #if defined(__GNUC__)
-#define IMP_API         __attribute__((visibility("default")))
-#define IMP_MUST_USE    __attribute__((warn_unused_result))
+#define IMP_API          __attribute__((visibility("default")))
+#define IMP_MUST_USE     __attribute__((warn_unused_result))
 #define IMP_PRINTF(f, a) __attribute__((format(printf, f, a)))
 #else
 #define IMP_API
@@ -40,11 +41,11 @@ extern "C" {
  * command's exit statuses. */
 typedef enum imp_status {
     IMP_OK = 0,
-    IMP_ERR_ARG = 2,      /* an argument, an option or a shape that cannot be */
-    IMP_ERR_DATA = 3,     /* a picture or a data file: missing, damaged, wrong kind */
-    IMP_ERR_MODEL = 4,    /* a model file: missing, damaged, wrong shape, lacks a layer */
-    IMP_ERR_FILE = 5,     /* the file system: not writable, full, exists already */
-    IMP_ERR_LIMIT = 6,    /* memory, or a limit on sizes */
+    IMP_ERR_ARG = 2,   /* an argument, an option or a shape that cannot be */
+    IMP_ERR_DATA = 3,  /* a picture or a data file: missing, damaged, wrong kind */
+    IMP_ERR_MODEL = 4, /* a model file: missing, damaged, wrong shape, lacks a layer */
+    IMP_ERR_FILE = 5,  /* the file system: not writable, full, exists already */
+    IMP_ERR_LIMIT = 6, /* memory, or a limit on sizes */
     IMP_ERR_NUMERIC = 7,  /* diverged: NaN, infinite, or only worse losses */
     IMP_ERR_INTERNAL = 8, /* a fault of impasto's own */
 } imp_status;
@@ -52,8 +53,9 @@ typedef enum imp_status {
 typedef struct imp_ctx imp_ctx;
 
 typedef struct imp_ctx_options {
-    int threads;     /* 1..1024; 0: IMPASTO_THREADS, else the processors allowed to us */
-    const char *cpu; /* "generic", "avx2", "avx512"; NULL: IMP_CPU, else the best there is */
+    int threads; /* 1..1024; 0: IMPASTO_THREADS, else the processors allowed to us */
+    const char
+        *cpu; /* "generic", "avx2", "avx512"; NULL: IMP_CPU, else the best there is */
     void (*log)(void *user, const char *message); /* notes of one line; NULL: dropped */
     void *user;
 } imp_ctx_options;
@@ -62,14 +64,15 @@ typedef struct imp_ctx_options {
  * imp_ctx_error and imp_ctx_free alone.
  * [out] out, owned by the caller: imp_ctx_free; [in] options: NULL for the defaults.
  * Errors: IMP_ERR_ARG for a level this machine lacks or threads out of range. */
-IMP_API IMP_MUST_USE imp_status imp_ctx_new(imp_ctx **out, const imp_ctx_options *options);
+IMP_API IMP_MUST_USE imp_status imp_ctx_new(
+    imp_ctx **out, const imp_ctx_options *options);
 IMP_API void imp_ctx_free(imp_ctx *ctx);
 
 /* The text of the last failure, valid until the next; never NULL, also for ctx NULL. */
 IMP_API const char *imp_ctx_error(const imp_ctx *ctx);
-IMP_API const char *imp_ctx_cpu(const imp_ctx *ctx);   /* level in use: "avx2" */
-IMP_API int imp_ctx_threads(const imp_ctx *ctx);       /* threads in use, the caller's one */
-IMP_API const char *imp_version(void);                 /* "0.1.0" */
+IMP_API const char *imp_ctx_cpu(const imp_ctx *ctx); /* level in use: "avx2" */
+IMP_API int imp_ctx_threads(const imp_ctx *ctx); /* threads in use, the caller's one */
+IMP_API const char *imp_version(void);           /* "0.1.0" */
 
 /* Write size bytes to path so that path holds either what it held or all of the new: a
  * temporary in the same folder, synced, renamed.
@@ -78,9 +81,9 @@ IMP_API const char *imp_version(void);                 /* "0.1.0" */
 IMP_API IMP_MUST_USE imp_status imp_write_file(
     imp_ctx *ctx, const char *path, const void *data, size_t size, bool overwrite);
 
-/* Could path be written later? Folder there and writable; path absent, or overwrite; path
- * not the same file as any of the n inputs (also with overwrite). To be asked before the
- * work, not after. Errors: IMP_ERR_FILE. */
+/* Could path be written later? Folder there and writable; path absent, or overwrite;
+ * path not the same file as any of the n inputs (also with overwrite). To be asked
+ * before the work, not after. Errors: IMP_ERR_FILE. */
 IMP_API IMP_MUST_USE imp_status imp_check_output(imp_ctx *ctx, const char *path,
     bool overwrite, const char *const *inputs, size_t n);
 

@@ -25,30 +25,32 @@ typedef enum imp_fit { IMP_FIT_MODEL, IMP_FIT_CROP, IMP_FIT_SQUASH } imp_fit;
 
 /* How a network wants its input. In that order of channels and range. */
 typedef struct imp_input_spec {
-    size_t channels;     /* 1 or 3 */
-    bool bgr;            /* channels 3: blue first */
-    float range;         /* 1 or 255 */
+    size_t channels; /* 1 or 3 */
+    bool bgr;        /* channels 3: blue first */
+    float range;     /* 1 or 255 */
     float mean[3], std[3];
-    size_t size;         /* 224, 28 */
-    imp_fit fit;         /* crop: centre of short side x 8/7; squash */
+    size_t size; /* 224, 28 */
+    imp_fit fit; /* crop: centre of short side x 8/7; squash */
     imp_flatten_order flatten;
 } imp_input_spec;
 
 typedef struct imp_model_info {
-    const char *architecture; /* "mlp", "lenet", "vgg16", "vgg19"; the model's own string */
-    size_t divisor;           /* channels of the architecture divided by this */
-    size_t classes;           /* 0: features alone */
-    size_t parameters;        /* numbers */
-    bool random;              /* seeded random features, not trained */
+    const char
+        *architecture; /* "mlp", "lenet", "vgg16", "vgg19"; the model's own string */
+    size_t divisor;    /* channels of the architecture divided by this */
+    size_t classes;    /* 0: features alone */
+    size_t parameters; /* numbers */
+    bool random;       /* seeded random features, not trained */
     imp_input_spec input;
 } imp_model_info;
 
 /* Read a safetensors file: every size checked against the file before anything is
  * allocated, every weight finite. Architecture and input come from the metadata
- * (`architecture`, `width.divisor`, `input.order`, `input.range`, `input.mean`, `input.std`,
- * `input.size`, `input.fit`, `flatten`, `classes`), else from the names: torchvision's and
- * timm's VGG as theirs, conv1_1.weight as Oxford's. A VGG may lack its deeper layers and
- * its classifier. Errors: IMP_ERR_MODEL (file, tensor, expected, found). */
+ * (`architecture`, `width.divisor`, `input.order`, `input.range`, `input.mean`,
+ * `input.std`, `input.size`, `input.fit`, `flatten`, `classes`), else from the names:
+ * torchvision's and timm's VGG as theirs, conv1_1.weight as Oxford's. A VGG may lack
+ * its deeper layers and its classifier. Errors: IMP_ERR_MODEL (file, tensor, expected,
+ * found). */
 IMP_API IMP_MUST_USE imp_status imp_model_load(
     imp_ctx *ctx, imp_model **out, const char *path);
 
@@ -57,13 +59,13 @@ typedef struct imp_model_options {
     size_t divisor;           /* VGG: channels divided by this; 0: 1 */
     const size_t *hidden;     /* MLP: widths between input and output */
     size_t n_hidden;
-    bool features;            /* VGG: the convolutions alone */
+    bool features; /* VGG: the convolutions alone */
     uint64_t seed;
 } imp_model_options;
 
 /* Make a network with He weights: normal, deviation sqrt(2 / fan-in) (He et al. 2015,
- * eq. 10), biases zero. "builtin": a VGG-19 of an eighth of the channels to relu5_1, random
- * features. The same seed gives the same bits anywhere. */
+ * eq. 10), biases zero. "builtin": a VGG-19 of an eighth of the channels to relu5_1,
+ * random features. The same seed gives the same bits anywhere. */
 IMP_API IMP_MUST_USE imp_status imp_model_init(
     imp_ctx *ctx, imp_model **out, const imp_model_options *options);
 IMP_API void imp_model_free(imp_model *model);
@@ -74,23 +76,25 @@ IMP_API IMP_MUST_USE imp_status imp_model_save(
     imp_ctx *ctx, const imp_model *model, const char *path, bool overwrite);
 
 IMP_API imp_model_info imp_model_describe(const imp_model *model);
-IMP_API const char *imp_model_label(const imp_model *model, size_t id); /* NULL: beyond */
+IMP_API const char *imp_model_label(
+    const imp_model *model, size_t id); /* NULL: beyond */
 
-/* The parameters, in order: name, plain shape (O, I, KH, KW; a bias 1, C, 1, 1) and values
- * in the blocked layout of nn.h. Indices 0 .. count-1. */
+/* The parameters, in order: name, plain shape (O, I, KH, KW; a bias 1, C, 1, 1) and
+ * values in the blocked layout of nn.h. Indices 0 .. count-1. */
 IMP_API size_t imp_model_tensor_count(const imp_model *model);
 IMP_API const char *imp_model_tensor_name(const imp_model *model, size_t i);
 IMP_API imp_shape imp_model_tensor_shape(const imp_model *model, size_t i);
 IMP_API const float *imp_model_tensor_blocked(const imp_model *model, size_t i);
 
-/* The names of its activations, outermost first, "relu1_1", "relu1_2", ... ; NULL: beyond. */
+/* The names of its activations, outermost first, "relu1_1", "relu1_2", ... ; NULL:
+ * beyond. */
 IMP_API const char *imp_model_layer(const imp_model *model, size_t i);
 
 /* Append the network to g, from x (in the network's own input space) to the activation
- * named last, or to the logits where last is NULL. taps: n names whose ids are wanted, or
- * IMP_NONE where the network has none of that name before last.
- * first: padding of the first convolution; pooling: as the architecture has it (max) or
- * average. Returns the id of the last value. */
+ * named last, or to the logits where last is NULL. taps: n names whose ids are wanted,
+ * or IMP_NONE where the network has none of that name before last. first: padding of
+ * the first convolution; pooling: as the architecture has it (max) or average. Returns
+ * the id of the last value. */
 typedef struct imp_network_options {
     const char *last;
     imp_padding first;
@@ -100,17 +104,17 @@ typedef struct imp_network_options {
 IMP_API imp_id imp_network(imp_graph *g, const imp_model *model, imp_id x,
     const imp_network_options *options, const char *const *taps, imp_id *ids, size_t n);
 
-/* Planes R, G, B (0..255) to the network's input, and a gradient by the input back to one
- * by the planes. count: pixels a plane. dst and src may not overlap. */
+/* Planes R, G, B (0..255) to the network's input, and a gradient by the input back to
+ * one by the planes. count: pixels a plane. dst and src may not overlap. */
 IMP_API void imp_input_from_rgb(
     const imp_input_spec *spec, size_t count, const float *rgb, float *x);
 IMP_API void imp_input_gradient_to_rgb(
     const imp_input_spec *spec, size_t count, const float *dx, float *drgb);
 
 /* Probabilities of a picture. The picture is fitted to the network's size by bicubic
- * resizing: squash, or the centre of a short side of size x 8/7. A network of one channel
- * gets 0.299 R + 0.587 G + 0.114 B.
- * [out] p: classes floats. Errors: IMP_ERR_MODEL where the model has no classifier. */
+ * resizing: squash, or the centre of a short side of size x 8/7. A network of one
+ * channel gets 0.299 R + 0.587 G + 0.114 B. [out] p: classes floats. Errors:
+ * IMP_ERR_MODEL where the model has no classifier. */
 IMP_API IMP_MUST_USE imp_status imp_classify(imp_ctx *ctx, const imp_model *model,
     const imp_picture *picture, imp_fit fit, float *p);
 

@@ -4,13 +4,10 @@
  *
  *     imp_style_options options = imp_style_preset("painterly");
  *     imp_style *job;
- *     if (imp_style_new(ctx, &job, model, &content, &style, NULL, &options) != IMP_OK) return 1;
- *     imp_style_progress p;
- *     while (imp_style_done(job) < options.iterations)
- *         if (imp_style_step(job, &p) != IMP_OK) break;
- *     imp_picture out;
- *     if (imp_style_picture(job, &out) != IMP_OK) return 1;
- *     imp_picture_free(&out);
+ *     if (imp_style_new(ctx, &job, model, &content, &style, NULL, &options) != IMP_OK)
+ * return 1; imp_style_progress p; while (imp_style_done(job) < options.iterations) if
+ * (imp_style_step(job, &p) != IMP_OK) break; imp_picture out; if
+ * (imp_style_picture(job, &out) != IMP_OK) return 1; imp_picture_free(&out);
  *     imp_style_free(job);
  */
 #ifndef IMPASTO_STYLE_H
@@ -25,14 +22,18 @@ extern "C" {
 #define IMP_STYLE_MAX_LAYERS 32
 
 typedef enum imp_objective { IMP_NORMALISED, IMP_PLAIN } imp_objective;
-typedef enum imp_init { IMP_INIT_CONTENT, IMP_INIT_NOISE, IMP_INIT_MIX, IMP_INIT_PICTURE }
-    imp_init;
+typedef enum imp_init {
+    IMP_INIT_CONTENT,
+    IMP_INIT_NOISE,
+    IMP_INIT_MIX,
+    IMP_INIT_PICTURE
+} imp_init;
 
 typedef struct imp_style_options {
     const char *preset; /* its name */
     imp_objective objective;
-    size_t size;        /* longest side of the painted picture; never above the content's */
-    size_t style_size;  /* longest side of the style; 0: size */
+    size_t size; /* longest side of the painted picture; never above the content's */
+    size_t style_size; /* longest side of the style; 0: size */
     size_t iterations;
     imp_optimizer optimizer; /* IMP_ADAM or IMP_LBFGS */
     size_t history;          /* L-BFGS pairs */
@@ -41,8 +42,9 @@ typedef struct imp_style_options {
     const char *content_layers[IMP_STYLE_MAX_LAYERS]; /* "relu4_2", ... NULL-ended */
     const char *style_layers[IMP_STYLE_MAX_LAYERS];
     double layer_weights[IMP_STYLE_MAX_LAYERS]; /* of the style layers */
-    bool layer_weights_given;                   /* else 1 (normalised), 1/layers (plain) */
-    bool content_named, style_named; /* by the user: a layer the model lacks is an error */
+    bool layer_weights_given; /* else 1 (normalised), 1/layers (plain) */
+    bool content_named,
+        style_named; /* by the user: a layer the model lacks is an error */
     imp_pool_kind pooling;
     imp_padding first; /* padding of the first convolution */
     imp_init init;
@@ -62,34 +64,37 @@ typedef struct imp_style_progress {
 
 typedef struct imp_style imp_style;
 
-/* Sides of the painted picture for a content of this size: the longest side at most `size`,
- * the other rounded to the nearest integer, at least 1. */
-IMP_API void imp_style_size(size_t width, size_t height, size_t size, size_t *out_width,
-    size_t *out_height);
+/* Sides of the painted picture for a content of this size: the longest side at most
+ * `size`, the other rounded to the nearest integer, at least 1. */
+IMP_API void imp_style_size(
+    size_t width, size_t height, size_t size, size_t *out_width, size_t *out_height);
 
-/* Bytes that the job will need at its peak, the model's weights included, without doing it. */
+/* Bytes that the job will need at its peak, the model's weights included, without doing
+ * it. */
 IMP_API IMP_MUST_USE imp_status imp_style_estimate(imp_ctx *ctx, const imp_model *model,
     size_t width, size_t height, size_t style_width, size_t style_height,
     const imp_style_options *options, size_t *bytes);
 
-/* Prepare: pictures resized, targets computed, the graph planned. Pictures are read during
- * the call alone; the model is borrowed until imp_style_free. init: the picture to start
- * from, for IMP_INIT_PICTURE. Errors: IMP_ERR_MODEL for a named layer that the model lacks,
- * IMP_ERR_DATA for a picture too small for the layers, IMP_ERR_LIMIT. */
+/* Prepare: pictures resized, targets computed, the graph planned. Pictures are read
+ * during the call alone; the model is borrowed until imp_style_free. init: the picture
+ * to start from, for IMP_INIT_PICTURE. Errors: IMP_ERR_MODEL for a named layer that the
+ * model lacks, IMP_ERR_DATA for a picture too small for the layers, IMP_ERR_LIMIT. */
 IMP_API IMP_MUST_USE imp_status imp_style_new(imp_ctx *ctx, imp_style **out,
     const imp_model *model, const imp_picture *content, const imp_picture *style,
     const imp_picture *init, const imp_style_options *options);
 IMP_API void imp_style_free(imp_style *job);
 
 /* The loss at the present image. */
-IMP_API IMP_MUST_USE imp_status imp_style_evaluate(imp_style *job, imp_style_progress *out);
+IMP_API IMP_MUST_USE imp_status imp_style_evaluate(
+    imp_style *job, imp_style_progress *out);
 /* One iteration. Errors: IMP_ERR_NUMERIC; the image is then the last good one. */
 IMP_API IMP_MUST_USE imp_status imp_style_step(imp_style *job, imp_style_progress *out);
 IMP_API size_t imp_style_done(const imp_style *job); /* iterations done */
 /* No iteration can better the image: L-BFGS found no lower loss. */
 IMP_API bool imp_style_converged(const imp_style *job);
 /* A copy of the image, not clamped; the caller's: imp_picture_free. */
-IMP_API IMP_MUST_USE imp_status imp_style_picture(const imp_style *job, imp_picture *out);
+IMP_API IMP_MUST_USE imp_status imp_style_picture(
+    const imp_style *job, imp_picture *out);
 
 #ifdef __cplusplus
 }

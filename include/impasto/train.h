@@ -32,14 +32,15 @@ typedef enum imp_schedule { IMP_COSINE, IMP_CONSTANT } imp_schedule;
 typedef struct imp_train_options {
     size_t epochs, batch;
     imp_optimizer optimizer;
-    double rate;           /* at the first batch; cosine: falls to 0 at the last */
-    double momentum;       /* SGD */
+    double rate;     /* at the first batch; cosine: falls to 0 at the last */
+    double momentum; /* SGD */
     imp_schedule schedule;
-    uint64_t seed;         /* the order of the samples */
+    uint64_t seed; /* the order of the samples */
 } imp_train_options;
 
 /* Good values for an architecture ("mlp", "lenet") and an optimiser. */
-IMP_API imp_train_options imp_train_defaults(const char *architecture, imp_optimizer kind);
+IMP_API imp_train_options imp_train_defaults(
+    const char *architecture, imp_optimizer kind);
 
 typedef struct imp_train_progress {
     size_t epoch;    /* epochs done */
@@ -53,12 +54,13 @@ typedef struct imp_train imp_train;
  * Errors: IMP_ERR_ARG where sizes do not fit or an option is out of range. */
 IMP_API IMP_MUST_USE imp_status imp_train_new(imp_ctx *ctx, imp_train **out,
     imp_model *model, const imp_dataset *set, const imp_train_options *options);
-/* One pass over the set, in an order of its own. The callback, where there is one, is told
- * the batches done and the batches of the epoch; false from it ends the epoch early.
- * Errors: IMP_ERR_NUMERIC where the loss is not finite. */
-IMP_API IMP_MUST_USE imp_status imp_train_epoch(imp_train *job, imp_train_progress *out);
-IMP_API void imp_train_on_batch(imp_train *job,
-    bool (*callback)(void *user, size_t done, size_t of), void *user);
+/* One pass over the set, in an order of its own. The callback, where there is one, is
+ * told the batches done and the batches of the epoch; false from it ends the epoch
+ * early. Errors: IMP_ERR_NUMERIC where the loss is not finite. */
+IMP_API IMP_MUST_USE imp_status imp_train_epoch(
+    imp_train *job, imp_train_progress *out);
+IMP_API void imp_train_on_batch(
+    imp_train *job, bool (*callback)(void *user, size_t done, size_t of), void *user);
 IMP_API void imp_train_free(imp_train *job);
 
 typedef struct imp_test_result {

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * threads.c: a small pool. Tasks are handed out by an atomic counter, so the pool balances
- * itself; since a task owns its outputs, who does it makes no difference to the result. An
- * idle thread spins for a moment, then sleeps: quiet when there is nothing to do, and
- * seven threads on two processors do not wait for one another by burning both.
+ * threads.c: a small pool. Tasks are handed out by an atomic counter, so the pool
+ * balances itself; since a task owns its outputs, who does it makes no difference to
+ * the result. An idle thread spins for a moment, then sleeps: quiet when there is
+ * nothing to do, and seven threads on two processors do not wait for one another by
+ * burning both.
  */
 #include "base/base.h"
 
@@ -25,9 +26,9 @@ struct imp_pool_of_threads {
     imp_task_fn run;
     void *arg;
     size_t tasks;
-    atomic_size_t next;       /* the task to hand out */
-    atomic_uint round;        /* counts the calls of imp_parallel */
-    atomic_int busy;          /* workers that have not finished the round */
+    atomic_size_t next; /* the task to hand out */
+    atomic_uint round;  /* counts the calls of imp_parallel */
+    atomic_int busy;    /* workers that have not finished the round */
     atomic_bool caller_sleeps;
 };
 
@@ -174,8 +175,9 @@ static long cgroup_quota(void) {
 
 int imp_threads_default(void) {
     cpu_set_t set;
-    long n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set)
-                                                         : sysconf(_SC_NPROCESSORS_ONLN);
+    long n = sched_getaffinity(0, sizeof set, &set) == 0
+                 ? CPU_COUNT(&set)
+                 : sysconf(_SC_NPROCESSORS_ONLN);
     long quota = cgroup_quota();
     if (n > quota) n = quota;
     if (n > 1024) n = 1024;

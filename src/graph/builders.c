@@ -13,7 +13,8 @@
 static imp_node *new_node(imp_graph *g, const char *name) {
     if (g->status) return NULL;
     if (g->planned) {
-        g->status = imp_fail(g->ctx, IMP_ERR_ARG, "graph: planned already, cannot grow");
+        g->status =
+            imp_fail(g->ctx, IMP_ERR_ARG, "graph: planned already, cannot grow");
         return NULL;
     }
     if (g->count == g->room) {
@@ -35,14 +36,15 @@ static imp_node *new_node(imp_graph *g, const char *name) {
 
 static bool check_shape(imp_graph *g, const char *name, imp_shape s) {
     size_t size = sizeof(float), rounded = s.c;
-    bool good = s.n && s.c && s.h && s.w && imp_add_size(&rounded, s.c, 15)
-        && imp_mul(&size, size, s.n) && imp_mul(&size, size, rounded)
-        && imp_mul(&size, size, s.h) && imp_mul(&size, size, s.w)
-        && (s.layout == IMP_MAP || imp_mul(&size, size, 16)) && size < SIZE_MAX / 64;
+    bool good = s.n && s.c && s.h && s.w && imp_add_size(&rounded, s.c, 15) &&
+                imp_mul(&size, size, s.n) && imp_mul(&size, size, rounded) &&
+                imp_mul(&size, size, s.h) && imp_mul(&size, size, s.w) &&
+                (s.layout == IMP_MAP || imp_mul(&size, size, 16)) &&
+                size < SIZE_MAX / 64;
     if (!good)
         g->status = imp_fail(g->ctx, IMP_ERR_ARG,
-            "graph: %s: a shape of %zu x %zu x %zu x %zu cannot be", name, s.n, s.c, s.h,
-            s.w);
+            "graph: %s: a shape of %zu x %zu x %zu x %zu cannot be", name, s.n, s.c,
+            s.h, s.w);
     return good;
 }
 
@@ -88,8 +90,8 @@ static imp_id add_op(imp_graph *g, const imp_op *op, const void *attr, size_t at
     return (imp_id)g->count++;
 }
 
-static imp_id with_bias(imp_graph *g, const imp_op *op, const void *attr, size_t attr_size,
-    imp_id x, imp_id w, imp_id b) {
+static imp_id with_bias(imp_graph *g, const imp_op *op, const void *attr,
+    size_t attr_size, imp_id x, imp_id w, imp_id b) {
     return add_op(g, op, attr, attr_size, (imp_id[]){x, w, b}, b == IMP_NONE ? 2 : 3);
 }
 

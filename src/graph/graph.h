@@ -14,16 +14,17 @@ typedef struct imp_node {
     imp_id in[IMP_MAX_INPUTS];
     imp_shape shape;
     char name[64];
-    bool gradient;  /* input, parameter: asked for. Others: some input wants it */
-    bool keep;      /* readable after a run */
-    bool fused;     /* done by the node before: this value is that one's */
-    imp_id alias;   /* fused: whose value it is */
+    bool gradient; /* input, parameter: asked for. Others: some input wants it */
+    bool keep;     /* readable after a run */
+    bool fused;    /* done by the node before: this value is that one's */
+    imp_id alias;  /* fused: whose value it is */
     const float *parameter; /* borrowed; NULL: not one */
-    double weight;  /* a loss: its share of the total */
+    double weight;          /* a loss: its share of the total */
     bool in_total;
     double loss;
-    bool active;    /* runs backward: between a loss of the total and a gradient asked for */
-    bool written;   /* backward: its gradient has a first term */
+    bool active;  /* runs backward: between a loss of the total and a gradient asked for
+                   */
+    bool written; /* backward: its gradient has a first term */
     imp_need need;
     /* placed by the plan, in bytes from the block's start; SIZE_MAX: not there */
     size_t value, grad, saved;

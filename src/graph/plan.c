@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * plan.c: when is each value, gradient and saved byte alive, and where in the one block of
- * memory does it lie? Time runs over the forward pass, 0 .. N-1, and back, N .. 2N-1: node i
- * runs forward at i and backward at 2N-1-i. What never lives at the same time may share
- * memory: largest first, each at the lowest place that is free for its life (Greedy by Size
- * for Offset Calculation, Pisarchyk & Lee 2020).
+ * plan.c: when is each value, gradient and saved byte alive, and where in the one block
+ * of memory does it lie? Time runs over the forward pass, 0 .. N-1, and back, N ..
+ * 2N-1: node i runs forward at i and backward at 2N-1-i. What never lives at the same
+ * time may share memory: largest first, each at the lowest place that is free for its
+ * life (Greedy by Size for Offset Calculation, Pisarchyk & Lee 2020).
  */
 #include "graph/plan.h"
 
@@ -65,7 +65,8 @@ static void find_needs(imp_graph *g) {
 }
 
 static life *add_life(plan *p, size_t size, size_t start, size_t end, size_t *place) {
-    p->lives[p->count] = (life){(size + 63) & ~(size_t)63, start, end, place, 0, p->count};
+    p->lives[p->count] =
+        (life){(size + 63) & ~(size_t)63, start, end, place, 0, p->count};
     return &p->lives[p->count++];
 }
 
@@ -74,7 +75,8 @@ static size_t last_read(const imp_graph *g, size_t i) {
     const imp_node *n = &g->nodes[i];
     if (n->keep) return end_of_time(g);
     size_t last = forward_time(i);
-    if (n->active && n->need.backward_reads & IMP_READS_OUTPUT) last = backward_time(g, i);
+    if (n->active && n->need.backward_reads & IMP_READS_OUTPUT)
+        last = backward_time(g, i);
     for (size_t j = i + 1; j < g->count; j++) {
         const imp_node *c = &g->nodes[j];
         for (size_t k = 0; k < c->n_in && !c->fused; k++) {
@@ -95,7 +97,8 @@ static void add_value(plan *p, size_t i) {
     if (n->fused || n->parameter || (n->op && n->op->scalar)) return;
     size_t size = imp_blocked_count(n->shape) * sizeof(float);
     size_t last = last_read(g, i);
-    if (!n->op) { /* written by the caller at any time, and there for the next run too */
+    if (!n->op) { /* written by the caller at any time, and there for the next run too
+                   */
         p->value_life[i] = p->count;
         add_life(p, size, 0, end_of_time(g), &n->value);
         return;
@@ -150,7 +153,8 @@ static void place(life *lives, size_t k, life **met) {
             met[n++] = &lives[i];
     qsort(met, n, sizeof *met, lower_first);
     for (size_t i = 0; i < n && met[i]->offset < offset + lives[k].size; i++)
-        if (met[i]->offset + met[i]->size > offset) offset = met[i]->offset + met[i]->size;
+        if (met[i]->offset + met[i]->size > offset)
+            offset = met[i]->offset + met[i]->size;
     lives[k].offset = offset;
 }
 
@@ -174,8 +178,8 @@ static imp_status place_all(plan *p) {
     }
     g->scratch_at = top;
     g->thread_bytes = (g->thread_scratch + 63) & ~(size_t)63;
-    g->bytes = top + ((g->scratch + 63) & ~(size_t)63)
-        + g->thread_bytes * (size_t)imp_ctx_threads(g->ctx);
+    g->bytes = top + ((g->scratch + 63) & ~(size_t)63) +
+               g->thread_bytes * (size_t)imp_ctx_threads(g->ctx);
     return IMP_OK;
 }
 
@@ -207,8 +211,8 @@ imp_status imp_graph_plan(imp_graph *g, bool backward) {
     if (g->planned) return imp_fail(g->ctx, IMP_ERR_ARG, "graph: planned already");
     g->block = imp_alloc(g->bytes ? g->bytes : 64);
     if (!g->block)
-        return imp_fail(g->ctx, IMP_ERR_LIMIT, "graph: %zu MiB of memory are not to be had",
-            g->bytes >> 20);
+        return imp_fail(g->ctx, IMP_ERR_LIMIT,
+            "graph: %zu MiB of memory are not to be had", g->bytes >> 20);
     g->planned = true;
     return IMP_OK;
 }

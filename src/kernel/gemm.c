@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * gemm.c: one thread's share of a packed matrix product. The reduction is cut into blocks
- * of IMP_GEMM_TAPS x 16, so that a panel of b (16 KiB) stays in the first-level cache while
- * all row tiles pass, and the packed rows (168 KiB) in the second. Block sizes are
- * constants: the order of additions, and so the bits, depend on nothing.
+ * gemm.c: one thread's share of a packed matrix product. The reduction is cut into
+ * blocks of IMP_GEMM_TAPS x 16, so that a panel of b (16 KiB) stays in the first-level
+ * cache while all row tiles pass, and the packed rows (168 KiB) in the second. Block
+ * sizes are constants: the order of additions, and so the bits, depend on nothing.
  */
 #include "kernel/kernel.h"
 
@@ -31,8 +31,8 @@ static void partial_tile(
 }
 
 /* Pack the block tile by tile; rows of the last tile that are not there become zero. */
-static void pack_tiles(const imp_kernels *k, const imp_gemm *g, size_t row0, size_t rows,
-    size_t tap0, size_t taps, float *a) {
+static void pack_tiles(const imp_kernels *k, const imp_gemm *g, size_t row0,
+    size_t rows, size_t tap0, size_t taps, float *a) {
     size_t tile = taps * k->mr * 16;
     for (size_t m = 0; m < rows; m += k->mr, a += tile) {
         size_t n = rows - m < k->mr ? rows - m : k->mr;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * gemm_avx2.c: the register tile 6 x 16 for AVX2 with FMA. Twelve accumulators of 8 lanes,
- * two for the row of b, one for the broadcast of a: 15 of the 16 registers.
+ * gemm_avx2.c: the register tile 6 x 16 for AVX2 with FMA. Twelve accumulators of 8
+ * lanes, two for the row of b, one for the broadcast of a: 15 of the 16 registers.
  *
  *             b[r][0..7]   b[r][8..15]
  *   a(0, r)     c00           c01
@@ -24,8 +24,8 @@ void imp_gemm1_avx2(const imp_gemm_tile *t) {
         ROWS(START)
 #undef START
     } else {
-#define START(m)                                                                            \
-    c##m##0 = _mm256_loadu_ps(t->y + m * t->y_row);                                         \
+#define START(m)                                                                       \
+    c##m##0 = _mm256_loadu_ps(t->y + m * t->y_row);                                    \
     c##m##1 = _mm256_loadu_ps(t->y + m * t->y_row + 8);
         ROWS(START)
 #undef START
@@ -34,19 +34,19 @@ void imp_gemm1_avx2(const imp_gemm_tile *t) {
     for (size_t i = 0; i < t->taps; i++, tap += t->a_tap) {
         const float *a = tap;
         for (size_t r = 0; r < 16; r++, a++, b += 16) {
-            __m256 lo = _mm256_load_ps(b), hi = _mm256_load_ps(b + 8);
-#define STEP(m)                                                                             \
-    {                                                                                       \
-        __m256 v = _mm256_broadcast_ss(a + m * 16);                                         \
-        c##m##0 = _mm256_fmadd_ps(v, lo, c##m##0);                                          \
-        c##m##1 = _mm256_fmadd_ps(v, hi, c##m##1);                                          \
+            __m256 lo = _mm256_loadu_ps(b), hi = _mm256_loadu_ps(b + 8);
+#define STEP(m)                                                                        \
+    {                                                                                  \
+        __m256 v = _mm256_broadcast_ss(a + m * 16);                                    \
+        c##m##0 = _mm256_fmadd_ps(v, lo, c##m##0);                                     \
+        c##m##1 = _mm256_fmadd_ps(v, hi, c##m##1);                                     \
     }
             ROWS(STEP)
 #undef STEP
         }
     }
-#define STORE(m)                                                                            \
-    _mm256_storeu_ps(t->y + m * t->y_row, c##m##0);                                         \
+#define STORE(m)                                                                       \
+    _mm256_storeu_ps(t->y + m * t->y_row, c##m##0);                                    \
     _mm256_storeu_ps(t->y + m * t->y_row + 8, c##m##1);
     ROWS(STORE)
 #undef STORE

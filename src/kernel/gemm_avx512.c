@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * gemm_avx512.c: the register tile 14 x 32 for AVX-512: 28 accumulators of 16 lanes, two
- * for the rows of b, one for the broadcast of a: 31 of the 32 registers.
+ * gemm_avx512.c: the register tile 14 x 32 for AVX-512: 28 accumulators of 16 lanes,
+ * two for the rows of b, one for the broadcast of a: 31 of the 32 registers.
  *
  *              b[r] of panel 0   b[r] of panel 1
  *   a(0, r)        c0_0               c0_1
@@ -12,7 +12,8 @@
 
 #include <immintrin.h>
 
-#define ROWS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
+#define ROWS(X)                                                                        \
+    X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
 
 void imp_gemm_avx512(const imp_gemm_tile *t) {
     float *y0 = t->y, *y1 = t->y + t->y_panel;
@@ -25,8 +26,8 @@ void imp_gemm_avx512(const imp_gemm_tile *t) {
         ROWS(START)
 #undef START
     } else {
-#define START(m)                                                                            \
-    c##m##_0 = _mm512_loadu_ps(y0 + m * t->y_row);                                          \
+#define START(m)                                                                       \
+    c##m##_0 = _mm512_loadu_ps(y0 + m * t->y_row);                                     \
     c##m##_1 = _mm512_loadu_ps(y1 + m * t->y_row);
         ROWS(START)
 #undef START
@@ -35,19 +36,19 @@ void imp_gemm_avx512(const imp_gemm_tile *t) {
     for (size_t i = 0; i < t->taps; i++, tap += t->a_tap) {
         const float *a = tap;
         for (size_t r = 0; r < 16; r++, a++, b0 += 16, b1 += 16) {
-            __m512 p0 = _mm512_load_ps(b0), p1 = _mm512_load_ps(b1);
-#define STEP(m)                                                                             \
-    {                                                                                       \
-        __m512 v = _mm512_set1_ps(a[m * 16]);                                               \
-        c##m##_0 = _mm512_fmadd_ps(v, p0, c##m##_0);                                        \
-        c##m##_1 = _mm512_fmadd_ps(v, p1, c##m##_1);                                        \
+            __m512 p0 = _mm512_loadu_ps(b0), p1 = _mm512_loadu_ps(b1);
+#define STEP(m)                                                                        \
+    {                                                                                  \
+        __m512 v = _mm512_set1_ps(a[m * 16]);                                          \
+        c##m##_0 = _mm512_fmadd_ps(v, p0, c##m##_0);                                   \
+        c##m##_1 = _mm512_fmadd_ps(v, p1, c##m##_1);                                   \
     }
             ROWS(STEP)
 #undef STEP
         }
     }
-#define STORE(m)                                                                            \
-    _mm512_storeu_ps(y0 + m * t->y_row, c##m##_0);                                          \
+#define STORE(m)                                                                       \
+    _mm512_storeu_ps(y0 + m * t->y_row, c##m##_0);                                     \
     _mm512_storeu_ps(y1 + m * t->y_row, c##m##_1);
     ROWS(STORE)
 #undef STORE
@@ -71,7 +72,7 @@ void imp_gemm1_avx512(const imp_gemm_tile *t) {
     for (size_t i = 0; i < t->taps; i++, tap += t->a_tap) {
         const float *a = tap;
         for (size_t r = 0; r < 16; r++, a++, b += 16) {
-            __m512 p = _mm512_load_ps(b);
+            __m512 p = _mm512_loadu_ps(b);
 #define STEP(m) c##m = _mm512_fmadd_ps(_mm512_set1_ps(a[m * 16]), p, c##m);
             ROWS(STEP)
 #undef STEP

@@ -31,7 +31,8 @@ void imp_outer_generic(size_t count, const float *a, size_t a_step, const float 
     for (size_t i = 0; i < 16; i += 4) {
         float acc[4][16];
         for (size_t m = 0; m < 4; m++)
-            for (size_t j = 0; j < 16; j++) acc[m][j] = add ? g[(i + m) * 16 + j] : 0.0f;
+            for (size_t j = 0; j < 16; j++)
+                acc[m][j] = add ? g[(i + m) * 16 + j] : 0.0f;
         for (size_t p = 0; p < count; p++)
             for (size_t m = 0; m < 4; m++)
                 for (size_t j = 0; j < 16; j++)

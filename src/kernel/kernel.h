@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * kernel.h: the table of inner loops, one for each level of instructions. A kernel is one
- * thread's, allocates nothing and cannot fail. All arrays are blocked by 16 floats.
+ * kernel.h: the table of inner loops, one for each level of instructions. A kernel is
+ * one thread's, allocates nothing and cannot fail. All arrays are blocked by 16 floats.
  */
 #ifndef IMP_KERNEL_H
 #define IMP_KERNEL_H
@@ -23,14 +23,17 @@ typedef struct imp_gemm_tile {
 
 typedef struct imp_kernels {
     const char *name;
-    size_t mr, nb;                                  /* the gemm tile: rows, panels */
-    void (*gemm)(const imp_gemm_tile *t);           /* mr x nb*16 */
-    void (*gemm1)(const imp_gemm_tile *t);          /* mr x 16 */
-    /* g[i*16 + j] = (add ? g : 0) + sum over p < count of a[p*a_step + i] b[p*b_step + j] */
+    size_t mr, nb;                         /* the gemm tile: rows, panels */
+    void (*gemm)(const imp_gemm_tile *t);  /* mr x nb*16 */
+    void (*gemm1)(const imp_gemm_tile *t); /* mr x 16 */
+    /* g[i*16 + j] = (add ? g : 0) + sum over p < count of a[p*a_step + i] b[p*b_step +
+     * j] */
     void (*outer)(size_t count, const float *a, size_t a_step, const float *b,
         size_t b_step, float *g, bool add);
-    /* Vector work on n floats, n a multiple of 16. mask: one bit a float, 16 to a word. */
-    void (*relu)(size_t n, const float *x, float *y, uint16_t *mask); /* mask may be NULL */
+    /* Vector work on n floats, n a multiple of 16. mask: one bit a float, 16 to a word.
+     */
+    void (*relu)(
+        size_t n, const float *x, float *y, uint16_t *mask); /* mask may be NULL */
     void (*mask)(size_t n, const float *dy, const uint16_t *mask, float *dx, bool add);
     void (*add)(size_t n, const float *a, const float *b, float *y);
     void (*axpy)(size_t n, float alpha, const float *x, float *y);  /* y += alpha x */
@@ -41,7 +44,8 @@ typedef struct imp_kernels {
     /* dx (+)= alpha (a - b) */
     void (*difference)(
         size_t n, float alpha, const float *a, const float *b, float *dx, bool add);
-    void (*sgd)(size_t n, float *x, float *v, const float *g, float rate, float momentum);
+    void (*sgd)(
+        size_t n, float *x, float *v, const float *g, float rate, float momentum);
     /* x <- x - rate c1 m / (sqrt(c2 v) + eps), c1 = 1/(1-b1^t), c2 = 1/(1-b2^t) */
     void (*adam)(size_t n, float *x, float *m, float *v, const float *g, float rate,
         float b1, float b2, float eps, float c1, float c2);
@@ -57,17 +61,17 @@ const imp_kernels *imp_kernels_for(imp_cpu cpu);
 typedef void (*imp_pack_fn)(const void *source, size_t row0, size_t rows, size_t tap0,
     size_t taps, float *a, size_t a_tap);
 
-#define IMP_GEMM_ROWS 168 /* rows of a block: a multiple of every mr */
-#define IMP_GEMM_TAPS 16  /* taps of 16 of a block of the reduction */
+#define IMP_GEMM_ROWS    168 /* rows of a block: a multiple of every mr */
+#define IMP_GEMM_TAPS    16  /* taps of 16 of a block of the reduction */
 #define IMP_GEMM_SCRATCH (IMP_GEMM_ROWS * IMP_GEMM_TAPS * 16 * sizeof(float))
 
 /* y[rows, panels*16] (+)= A B + bias. A is packed on the way by pack; B in panels. */
 typedef struct imp_gemm {
     imp_pack_fn pack;
     const void *source;
-    size_t taps;           /* reduction / 16 */
-    const float *b;        /* panels x taps*16 x 16 */
-    const float *bias;     /* panels*16, or NULL */
+    size_t taps;       /* reduction / 16 */
+    const float *b;    /* panels x taps*16 x 16 */
+    const float *bias; /* panels*16, or NULL */
     float *y;
     size_t y_row, y_panel; /* floats from row to row, from panel to panel */
     bool add;              /* y += (bias is then not read) */

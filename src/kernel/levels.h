@@ -7,24 +7,24 @@
 
 #include "kernel/kernel.h"
 
-#define IMP_DECLARE_LEVEL(level)                                                            \
-    void imp_gemm_##level(const imp_gemm_tile *t);                                          \
-    void imp_gemm1_##level(const imp_gemm_tile *t);                                         \
-    void imp_outer_##level(size_t count, const float *a, size_t a_step, const float *b,     \
-        size_t b_step, float *g, bool add);                                                 \
-    void imp_relu_##level(size_t n, const float *x, float *y, uint16_t *mask);              \
-    void imp_mask_##level(                                                                  \
-        size_t n, const float *dy, const uint16_t *mask, float *dx, bool add);              \
-    void imp_add_##level(size_t n, const float *a, const float *b, float *y);               \
-    void imp_axpy_##level(size_t n, float alpha, const float *x, float *y);                 \
-    void imp_scale_##level(size_t n, float alpha, const float *x, float *y);                \
-    double imp_dot_##level(size_t n, const float *a, const float *b);                       \
-    double imp_distance_##level(size_t n, const float *a, const float *b);                  \
-    void imp_difference_##level(                                                            \
-        size_t n, float alpha, const float *a, const float *b, float *dx, bool add);        \
-    void imp_sgd_##level(                                                                   \
-        size_t n, float *x, float *v, const float *g, float rate, float momentum);          \
-    void imp_adam_##level(size_t n, float *x, float *m, float *v, const float *g,           \
+#define IMP_DECLARE_LEVEL(level)                                                       \
+    void imp_gemm_##level(const imp_gemm_tile *t);                                     \
+    void imp_gemm1_##level(const imp_gemm_tile *t);                                    \
+    void imp_outer_##level(size_t count, const float *a, size_t a_step,                \
+        const float *b, size_t b_step, float *g, bool add);                            \
+    void imp_relu_##level(size_t n, const float *x, float *y, uint16_t *mask);         \
+    void imp_mask_##level(                                                             \
+        size_t n, const float *dy, const uint16_t *mask, float *dx, bool add);         \
+    void imp_add_##level(size_t n, const float *a, const float *b, float *y);          \
+    void imp_axpy_##level(size_t n, float alpha, const float *x, float *y);            \
+    void imp_scale_##level(size_t n, float alpha, const float *x, float *y);           \
+    double imp_dot_##level(size_t n, const float *a, const float *b);                  \
+    double imp_distance_##level(size_t n, const float *a, const float *b);             \
+    void imp_difference_##level(                                                       \
+        size_t n, float alpha, const float *a, const float *b, float *dx, bool add);   \
+    void imp_sgd_##level(                                                              \
+        size_t n, float *x, float *v, const float *g, float rate, float momentum);     \
+    void imp_adam_##level(size_t n, float *x, float *m, float *v, const float *g,      \
         float rate, float b1, float b2, float eps, float c1, float c2);
 
 IMP_DECLARE_LEVEL(generic)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * vec.inc.h: vector work, written once in plain C and compiled at every level: LEVEL(name)
- * gives the function its suffix, the file that includes this one its flags. Loops over 16
- * lanes and no contraction: every level gives the same bits.
+ * vec.inc.h: vector work, written once in plain C and compiled at every level:
+ * LEVEL(name) gives the function its suffix, the file that includes this one its flags.
+ * Loops over 16 lanes and no contraction: every level gives the same bits.
  */
 #include "kernel/levels.h"
 
@@ -37,7 +37,8 @@ void LEVEL(imp_add)(size_t n, const float *a, const float *b, float *y) {
     for (size_t i = 0; i < n; i++) y[i] = a[i] + b[i];
 }
 
-void LEVEL(imp_axpy)(size_t n, float alpha, const float *restrict x, float *restrict y) {
+void LEVEL(imp_axpy)(
+    size_t n, float alpha, const float *restrict x, float *restrict y) {
     for (size_t i = 0; i < n; i++) y[i] += alpha * x[i];
 }
 

@@ -116,8 +116,8 @@ static imp_status for_each_tensor(imp_ctx *ctx, imp_model *m, const imp_safetens
 }
 
 /* Channels of VGG's first convolution tell the divisor where the metadata does not. */
-static imp_status choose_options(imp_ctx *ctx, const imp_safetensors *st, imp_naming naming,
-    imp_model_options *o, size_t widths[16]) {
+static imp_status choose_options(imp_ctx *ctx, const imp_safetensors *st,
+    imp_naming naming, imp_model_options *o, size_t widths[16]) {
     const char *path = imp_safetensors_path(st);
     o->architecture = imp_safetensors_metadata(st, "architecture");
     if (naming == IMP_NAMINGS)
@@ -127,7 +127,8 @@ static imp_status choose_options(imp_ctx *ctx, const imp_safetensors *st, imp_na
             path);
     if (!o->architecture) o->architecture = imp_architecture_of(st, naming);
     if (!o->architecture)
-        return imp_fail(ctx, IMP_ERR_MODEL, "%s: architecture: none is named or known", path);
+        return imp_fail(
+            ctx, IMP_ERR_MODEL, "%s: architecture: none is named or known", path);
     const imp_safetensors_entry *first = imp_safetensors_find(
         st, naming == IMP_NAMES_OWN ? "conv1_1.weight" : "features.0.weight");
     size_t divisor = 1;
@@ -144,7 +145,8 @@ static imp_status load(imp_ctx *ctx, imp_model *m, const imp_safetensors *st) {
     size_t widths[16] = {0};
     imp_status s = choose_options(ctx, st, naming, &o, widths);
     if (s) return s;
-    if (imp_zoo_build(ctx, m, &o) != IMP_OK) { /* an argument there, a fault of the file here */
+    if (imp_zoo_build(ctx, m, &o) !=
+        IMP_OK) { /* an argument there, a fault of the file here */
         char why[512];
         snprintf(why, sizeof why, "%s", imp_ctx_error(ctx));
         return imp_fail(ctx, IMP_ERR_MODEL, "%s: %s", imp_safetensors_path(st), why);
@@ -155,8 +157,10 @@ static imp_status load(imp_ctx *ctx, imp_model *m, const imp_safetensors *st) {
         s = imp_metadata_number(
             ctx, st, "input.size", m->info.input.size, &m->info.input.size);
     if (!s && m->info.input.size > 4096)
-        s = imp_fail(ctx, IMP_ERR_MODEL, "%s: metadata input.size: expected at most 4096, "
-            "found %zu", imp_safetensors_path(st), m->info.input.size);
+        s = imp_fail(ctx, IMP_ERR_MODEL,
+            "%s: metadata input.size: expected at most 4096, "
+            "found %zu",
+            imp_safetensors_path(st), m->info.input.size);
     if (!s) s = imp_zoo_shapes(ctx, m);
     if (!s) s = for_each_tensor(ctx, m, st, naming, check_shape);
     if (!s) s = imp_zoo_allocate(ctx, m);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * metadata.c: how a file says what a network wants to see. All values are strings, as the
- * container asks.
+ * metadata.c: how a file says what a network wants to see. All values are strings, as
+ * the container asks.
  */
 #include "model/metadata.h"
 
@@ -41,8 +41,8 @@ static imp_status read_numbers(imp_ctx *ctx, const imp_safetensors *st, const ch
     for (size_t i = 0; i < n; i++) {
         char *end;
         double v = strtod(at, &end);
-        bool good = end != at && isfinite(v) && fabs(v) < 1e6 && (!positive || v > 0)
-            && *end == (i + 1 < n ? ',' : '\0');
+        bool good = end != at && isfinite(v) && fabs(v) < 1e6 && (!positive || v > 0) &&
+                    *end == (i + 1 < n ? ',' : '\0');
         if (!good)
             return bad(ctx, st, key,
                 n == 1 ? "one number" : "three comma-separated numbers", text);
@@ -102,15 +102,18 @@ static void input_of_naming(imp_input_spec *spec, imp_naming naming) {
 imp_status imp_metadata_read(
     imp_ctx *ctx, imp_model *m, const imp_safetensors *st, imp_naming naming) {
     static const char *const orders[] = {"rgb", "bgr"}, *const grays[] = {"gray"};
-    static const char *const ranges[] = {"1", "255"}, *const fits[] = {"crop", "squash"};
+    static const char *const ranges[] = {"1", "255"}, *const fits[] = {
+                                                          "crop", "squash"};
     static const char *const flats[] = {"chw", "hwc"};
     imp_input_spec *spec = &m->info.input;
     input_of_naming(spec, naming);
     bool gray = spec->channels == 1;
-    size_t order = spec->bgr, range = spec->range > 1, fit = spec->fit == IMP_FIT_SQUASH;
+    size_t order = spec->bgr, range = spec->range > 1,
+           fit = spec->fit == IMP_FIT_SQUASH;
     size_t flat = spec->flatten == IMP_FLATTEN_HWC;
-    imp_status s = gray ? read_choice(ctx, st, "input.order", grays, 1, "gray", &order)
-                        : read_choice(ctx, st, "input.order", orders, 2, "rgb or bgr", &order);
+    imp_status s =
+        gray ? read_choice(ctx, st, "input.order", grays, 1, "gray", &order)
+             : read_choice(ctx, st, "input.order", orders, 2, "rgb or bgr", &order);
     if (!s) s = read_choice(ctx, st, "input.range", ranges, 2, "1 or 255", &range);
     if (!s) s = read_choice(ctx, st, "input.fit", fits, 2, "crop or squash", &fit);
     if (!s) s = read_choice(ctx, st, "flatten", flats, 2, "chw or hwc", &flat);
@@ -147,7 +150,10 @@ imp_status imp_metadata_write(imp_ctx *ctx, imp_metadata *md, const imp_model *m
     add_pair(md, "flatten", spec->flatten == IMP_FLATTEN_HWC ? "hwc" : "chw");
     add_pair(md, "input.fit", spec->fit == IMP_FIT_SQUASH ? "squash" : "crop");
     add_pair(md, "input.mean", md->numbers[0]);
-    add_pair(md, "input.order", spec->channels == 1 ? "gray" : spec->bgr ? "bgr" : "rgb");
+    add_pair(md, "input.order",
+        spec->channels == 1 ? "gray"
+        : spec->bgr         ? "bgr"
+                            : "rgb");
     add_pair(md, "input.range", spec->range > 1 ? "255" : "1");
     add_pair(md, "input.size", md->numbers[2]);
     add_pair(md, "input.std", md->numbers[1]);

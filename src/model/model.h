@@ -9,10 +9,10 @@
 #include "impasto/model.h"
 
 typedef enum imp_layer_kind {
-    IMP_LAYER_CONV,    /* stride 1; with ReLU */
-    IMP_LAYER_POOL,    /* 2 x 2, stride 2 */
+    IMP_LAYER_CONV, /* stride 1; with ReLU */
+    IMP_LAYER_POOL, /* 2 x 2, stride 2 */
     IMP_LAYER_FLATTEN,
-    IMP_LAYER_LINEAR,  /* with ReLU, but for the last */
+    IMP_LAYER_LINEAR, /* with ReLU, but for the last */
 } imp_layer_kind;
 
 typedef struct imp_layer {
@@ -47,7 +47,8 @@ struct imp_model {
 imp_status imp_zoo_build(imp_ctx *ctx, imp_model *m, const imp_model_options *options);
 /* Drop all layers from number n on. */
 void imp_zoo_cut(imp_model *m, size_t n);
-/* Make the tensors of the layers there are: first names and shapes, then memory (zero). */
+/* Make the tensors of the layers there are: first names and shapes, then memory (zero).
+ */
 imp_status imp_zoo_shapes(imp_ctx *ctx, imp_model *m);
 imp_status imp_zoo_allocate(imp_ctx *ctx, imp_model *m);
 bool imp_layer_has_weights(const imp_layer *l);

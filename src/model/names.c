@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * names.c: what others call the parameters of the same networks. torchvision and timm number
- * VGG's features through: a convolution, its ReLU and a pool count one each.
+ * names.c: what others call the parameters of the same networks. torchvision and timm
+ * number VGG's features through: a convolution, its ReLU and a pool count one each.
  */
 #include "model/names.h"
 
@@ -10,12 +10,13 @@
 
 imp_naming imp_naming_of(const imp_safetensors *st) {
     if (imp_safetensors_find(st, "features.0.weight"))
-        return imp_safetensors_find(st, "pre_logits.fc1.weight")
-                || imp_safetensors_find(st, "head.fc.weight")
-            ? IMP_NAMES_TIMM
-            : IMP_NAMES_TORCHVISION;
-    if (imp_safetensors_find(st, "conv1_1.weight") || imp_safetensors_find(st, "conv1.weight")
-        || imp_safetensors_find(st, "fc1.weight"))
+        return imp_safetensors_find(st, "pre_logits.fc1.weight") ||
+                       imp_safetensors_find(st, "head.fc.weight")
+                   ? IMP_NAMES_TIMM
+                   : IMP_NAMES_TORCHVISION;
+    if (imp_safetensors_find(st, "conv1_1.weight") ||
+        imp_safetensors_find(st, "conv1.weight") ||
+        imp_safetensors_find(st, "fc1.weight"))
         return IMP_NAMES_OWN;
     return IMP_NAMINGS;
 }
@@ -34,7 +35,8 @@ static size_t number_of(const imp_model *m, size_t i) {
 
 void imp_name_in_file(const imp_model *m, size_t i, imp_naming naming, const char *what,
     char name[IMP_NAME_MAX]) {
-    static const char *const timm_head[] = {"pre_logits.fc1", "pre_logits.fc2", "head.fc"};
+    static const char *const timm_head[] = {
+        "pre_logits.fc1", "pre_logits.fc2", "head.fc"};
     const imp_layer *l = &m->layers[i];
     size_t n = number_of(m, i);
     if (naming == IMP_NAMES_OWN)
@@ -48,7 +50,8 @@ void imp_name_in_file(const imp_model *m, size_t i, imp_naming naming, const cha
 }
 
 const char *imp_architecture_of(const imp_safetensors *st, imp_naming naming) {
-    if (naming != IMP_NAMES_OWN) /* features.16 is conv3_4 of VGG-19, a pool of VGG-16 */
+    if (naming !=
+        IMP_NAMES_OWN) /* features.16 is conv3_4 of VGG-19, a pool of VGG-16 */
         return imp_safetensors_find(st, "features.16.weight") ? "vgg19" : "vgg16";
     if (imp_safetensors_find(st, "conv1_1.weight"))
         return imp_safetensors_find(st, "conv3_4.weight") ? "vgg19" : "vgg16";

@@ -11,7 +11,7 @@
 typedef enum imp_naming {
     IMP_NAMES_OWN,         /* conv1_1.weight, fc6.weight */
     IMP_NAMES_TORCHVISION, /* features.0.weight, classifier.0.weight */
-    IMP_NAMES_TIMM,        /* features.0.weight, pre_logits.fc1.weight, head.fc.weight */
+    IMP_NAMES_TIMM, /* features.0.weight, pre_logits.fc1.weight, head.fc.weight */
     IMP_NAMINGS
 } imp_naming;
 

@@ -11,8 +11,8 @@
 
 #define CONV(name, outputs)                                                            \
     { IMP_LAYER_CONV, "conv" name, "relu" name, outputs, 3, 1 }
-#define CONV5(name, outputs, pad) \
-    {IMP_LAYER_CONV, "conv" name, "relu" name, outputs, 5, pad}
+#define CONV5(name, outputs, pad)                                                      \
+    { IMP_LAYER_CONV, "conv" name, "relu" name, outputs, 5, pad }
 #define POOL(name)                                                                     \
     { IMP_LAYER_POOL, "pool" name, "", 0, 2, 0 }
 #define FLATTEN                                                                        \
@@ -210,8 +210,7 @@ imp_status imp_zoo_shapes(imp_ctx *ctx, imp_model *m) {
         if (l->kind == IMP_LAYER_FLATTEN) channels *= side * side;
         if (!imp_layer_has_weights(l)) continue;
         size_t k = l->kind == IMP_LAYER_CONV ? l->kernel : 1;
-        add_tensor(
-            m, l, "weight", (imp_shape){l->outputs, channels, k, k, IMP_WEIGHT});
+        add_tensor(m, l, "weight", (imp_shape){l->outputs, channels, k, k, IMP_WEIGHT});
         add_tensor(m, l, "bias", (imp_shape){1, l->outputs, 1, 1, IMP_MAP});
         channels = l->outputs;
     }

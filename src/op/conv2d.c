@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: MIT
  *
  * conv2d.c: two-dimensional convolution (cross-correlation, as the field has it) of any
- * kernel, stride s and padding p. X is N, C, H, W; W is O, C, KH, KW; Y is N, O, OH, OW with
- * OH = (H + 2p - KH)/s + 1:
+ * kernel, stride s and padding p. X is N, C, H, W; W is O, C, KH, KW; Y is N, O, OH, OW
+ * with OH = (H + 2p - KH)/s + 1:
  *
- *     Xpad(n,c,h,w) = X(n,c,h-p,w-p) inside; outside 0, or the nearest pixel (replicate)
- *     Y(n,o,i,j)    = b(o) + sum_c sum_kh sum_kw W(o,c,kh,kw) Xpad(n,c, i s + kh, j s + kw)
- *     dW(o,c,kh,kw) = sum_n sum_ij dY(n,o,i,j) Xpad(n,c, i s + kh, j s + kw)
+ *     Xpad(n,c,h,w) = X(n,c,h-p,w-p) inside; outside 0, or the nearest pixel
+ * (replicate) Y(n,o,i,j)    = b(o) + sum_c sum_kh sum_kw W(o,c,kh,kw) Xpad(n,c, i s +
+ * kh, j s + kw) dW(o,c,kh,kw) = sum_n sum_ij dY(n,o,i,j) Xpad(n,c, i s + kh, j s + kw)
  *     db(o)         = sum_n sum_ij dY(n,o,i,j)
  *     dXpad(n,c, i s + kh, j s + kw) += sum_o dY(n,o,i,j) W(o,c,kh,kw)
  *
- * dX is dXpad without its border; with replicate padding the border is added to the pixel
- * that it repeats. (LeCun et al. 1998; the gradients follow from the sum by inspection.)
+ * dX is dXpad without its border; with replicate padding the border is added to the
+ * pixel that it repeats. (LeCun et al. 1998; the gradients follow from the sum by
+ * inspection.)
  *
- * Fast: a matrix product of pixels by taps (packed on the way, 16 channels of one pixel a
- * tap) with taps by outputs. The gradient by the input is the same product with the weights
- * transposed; the one by the weights is a sum over the pixels of outer products.
+ * Fast: a matrix product of pixels by taps (packed on the way, 16 channels of one pixel
+ * a tap) with taps by outputs. The gradient by the input is the same product with the
+ * weights transposed; the one by the weights is a sum over the pixels of outer
+ * products.
  */
 #include "op/matmul.h"
 
@@ -29,11 +31,13 @@ static imp_status conv2d_shape(
         return imp_fail(ctx, IMP_ERR_ARG, "conv2d: input has %zu channels, weights %zu",
             x->c, w->c);
     if (n_in == 3 && imp_plain_count(in[2]) != w->n)
-        return imp_fail(ctx, IMP_ERR_ARG, "conv2d: bias has %zu values, weights %zu outputs",
-            imp_plain_count(in[2]), w->n);
+        return imp_fail(ctx, IMP_ERR_ARG,
+            "conv2d: bias has %zu values, weights %zu outputs", imp_plain_count(in[2]),
+            w->n);
     if (a->stride == 0 || x->h + 2 * a->pad < w->h || x->w + 2 * a->pad < w->w)
         return imp_fail(ctx, IMP_ERR_ARG,
-            "conv2d: a kernel of %zu x %zu (stride %zu, padding %zu) does not fit a map of "
+            "conv2d: a kernel of %zu x %zu (stride %zu, padding %zu) does not fit a "
+            "map of "
             "%zu x %zu",
             w->h, w->w, a->stride, a->pad, x->h, x->w);
     *out = (imp_shape){x->n, w->n, (x->h + 2 * a->pad - w->h) / a->stride + 1,
@@ -43,26 +47,27 @@ static imp_status conv2d_shape(
 
 /* --- reference --- */
 
-/* The source of padded coordinate i on a side of n pixels; n where there is none (zero). */
+/* The source of padded coordinate i on a side of n pixels; n where there is none
+ * (zero). */
 static size_t source_of(size_t i, size_t pad, size_t n, imp_padding padding) {
     if (i >= pad && i - pad < n) return i - pad;
     if (padding == IMP_PAD_ZERO) return n;
     return i < pad ? 0 : n - 1;
 }
 
-static double *at(const double *t, const imp_shape *s, size_t n, size_t c, size_t h,
-    size_t w) {
+static double *at(
+    const double *t, const imp_shape *s, size_t n, size_t c, size_t h, size_t w) {
     return (double *)t + ((n * s->c + c) * s->h + h) * s->w + w;
 }
 
 /* Visit every product of the sum: f(y or dy, x or dx, w or dw offsets). */
-#define FOR_EACH_PRODUCT(c)                                                              \
-    for (size_t n = 0; n < (c)->out.n; n++)                                                 \
-        for (size_t o = 0; o < (c)->out.c; o++)                                             \
-            for (size_t i = 0; i < (c)->out.h; i++)                                         \
-                for (size_t j = 0; j < (c)->out.w; j++)                                     \
-                    for (size_t ci = 0; ci < (c)->in[0].c; ci++)                            \
-                        for (size_t kh = 0; kh < (c)->in[1].h; kh++)                        \
+#define FOR_EACH_PRODUCT(c)                                                            \
+    for (size_t n = 0; n < (c)->out.n; n++)                                            \
+        for (size_t o = 0; o < (c)->out.c; o++)                                        \
+            for (size_t i = 0; i < (c)->out.h; i++)                                    \
+                for (size_t j = 0; j < (c)->out.w; j++)                                \
+                    for (size_t ci = 0; ci < (c)->in[0].c; ci++)                       \
+                        for (size_t kh = 0; kh < (c)->in[1].h; kh++)                   \
                             for (size_t kw = 0; kw < (c)->in[1].w; kw++)
 
 static void conv2d_forward_ref(const imp_ref_call *c) {
@@ -99,16 +104,16 @@ static void conv2d_backward_ref(const imp_ref_call *c) {
 
 /* --- fast: packing the left side --- */
 
-/* Rows are the pixels of a grid of `wide` a row. Forward: the grid of outputs, taps of x.
- * Backward: the grid of padded (replicate) or plain inputs, taps of dy. */
+/* Rows are the pixels of a grid of `wide` a row. Forward: the grid of outputs, taps of
+ * x. Backward: the grid of padded (replicate) or plain inputs, taps of dy. */
 typedef struct pixels {
-    const float *map;     /* one sample, blocked */
-    size_t c, h, w;       /* of the map */
-    size_t kh, kw;        /* of the kernel */
-    size_t wide;          /* the grid's pixels a row */
+    const float *map; /* one sample, blocked */
+    size_t c, h, w;   /* of the map */
+    size_t kh, kw;    /* of the kernel */
+    size_t wide;      /* the grid's pixels a row */
     size_t stride, pad;
     imp_padding padding;
-    size_t origin;        /* backward: padded coordinate of the grid's first pixel */
+    size_t origin; /* backward: padded coordinate of the grid's first pixel */
 } pixels;
 
 #define ABSENT SIZE_MAX
@@ -126,7 +131,8 @@ static size_t backward_source(const pixels *s, size_t in, size_t k, size_t n) {
 
 typedef size_t (*source_fn)(const pixels *s, size_t i, size_t k, size_t n);
 
-/* One tap (16 channels of block cb, kernel position kh, kw) of `rows` pixels from row0. */
+/* One tap (16 channels of block cb, kernel position kh, kw) of `rows` pixels from row0.
+ */
 static inline void pack_tap(const pixels *s, source_fn source, size_t row0, size_t rows,
     size_t cb, size_t kh, size_t kw, float *a) {
     const float *map = s->map + cb * s->h * s->w * 16;
@@ -154,8 +160,8 @@ static inline void pack_tap(const pixels *s, source_fn source, size_t row0, size
     }
 }
 
-static inline void pack_taps(const pixels *s, source_fn source, size_t row0, size_t rows,
-    size_t tap0, size_t taps, float *a, size_t a_tap) {
+static inline void pack_taps(const pixels *s, source_fn source, size_t row0,
+    size_t rows, size_t tap0, size_t taps, float *a, size_t a_tap) {
     size_t kw = tap0 % s->kw, kh = tap0 / s->kw % s->kh, cb = tap0 / s->kw / s->kh;
     for (size_t t = 0; t < taps; t++, a += a_tap) {
         pack_tap(s, source, row0, rows, cb, kh, kw, a);
@@ -178,8 +184,8 @@ static void pack_backward(const void *source, size_t row0, size_t rows, size_t t
 }
 
 /* Fewer than 16 channels: the reduction runs over c, kh, kw without gaps. */
-static void pack_forward_dense(const void *source, size_t row0, size_t rows, size_t tap0,
-    size_t taps, float *a, size_t a_tap) {
+static void pack_forward_dense(const void *source, size_t row0, size_t rows,
+    size_t tap0, size_t taps, float *a, size_t a_tap) {
     const pixels *s = source;
     for (size_t t = 0; t < taps; t++)
         for (size_t l = 0; l < 16; l++) {
@@ -214,8 +220,8 @@ static imp_need conv2d_need(
     imp_need need = {.thread_scratch = IMP_GEMM_SCRATCH};
     if (want & 1u) {
         need.backward_reads |= 2u;
-        need.scratch = (imp_transposed_count(&in[1]) + padded_count(&a->conv, &in[0]))
-            * sizeof(float);
+        need.scratch = (imp_transposed_count(&in[1]) + padded_count(&a->conv, &in[0])) *
+                       sizeof(float);
     }
     if (want & 2u) need.backward_reads |= 1u;
     if (a->relu && want) need.saved = imp_blocked_count(*out) / 16 * sizeof(uint16_t);
@@ -276,7 +282,8 @@ static void conv2d_forward(const imp_call *c) {
 }
 
 /* dX, or dXpad: grid is c->in[0] or it with its border. */
-static void input_gradient(const imp_call *c, const imp_shape *grid, float *dx, bool add) {
+static void input_gradient(
+    const imp_call *c, const imp_shape *grid, float *dx, bool add) {
     const imp_conv *a = &((const imp_conv_attr *)c->attr)->conv;
     const imp_shape *y = &c->out;
     pixels sources[SAMPLES_AT_ONCE];
@@ -316,7 +323,8 @@ typedef struct fold_job {
     size_t pad;
 } fold_job;
 
-/* One block of 16 channels of one sample: every padded pixel to the pixel it repeats. */
+/* One block of 16 channels of one sample: every padded pixel to the pixel it repeats.
+ */
 static void fold_task(void *arg, size_t task, int thread) {
     (void)thread;
     const fold_job *j = arg;
@@ -327,10 +335,9 @@ static void fold_task(void *arg, size_t task, int thread) {
     if (!j->c->add[0]) memset(dx, 0, x->h * x->w * 16 * sizeof(float));
     for (size_t h = 0; h < high; h++)
         for (size_t w = 0; w < wide; w++, padded += 16) {
-            float *to = dx
-                + (source_of(h, j->pad, x->h, IMP_PAD_REPLICATE) * x->w
-                      + source_of(w, j->pad, x->w, IMP_PAD_REPLICATE))
-                    * 16;
+            float *to = dx + (source_of(h, j->pad, x->h, IMP_PAD_REPLICATE) * x->w +
+                                 source_of(w, j->pad, x->w, IMP_PAD_REPLICATE)) *
+                                 16;
             for (size_t l = 0; l < 16; l++) to[l] += padded[l];
         }
 }
@@ -346,7 +353,8 @@ static void input_gradient_replicate(const imp_call *c) {
     imp_parallel(c->ctx, c->in[0].n * imp_round16(c->in[0].c) / 16, fold_task, &j);
 }
 
-#define DW_ROWS 256 /* pixels packed at once: both sides of the product in the first cache */
+#define DW_ROWS                                                                        \
+    256 /* pixels packed at once: both sides of the product in the first cache */
 
 /* dW of one tap, all outputs. */
 static void weights_task(void *arg, size_t tap, int thread) {
@@ -373,13 +381,13 @@ static void conv2d_backward(const imp_call *c) {
     if (a->relu) imp_mask_gradient(c->ctx, imp_blocked_count(c->out), c->dy, c->saved);
     if (c->dx[2]) imp_bias_gradient(c->ctx, &c->out, c->dy, c->dx[2], c->add[2]);
     if (c->dx[1])
-        imp_parallel(
-            c->ctx, imp_weight_depth(&c->in[1]) / 16, weights_task, (void *)(uintptr_t)c);
+        imp_parallel(c->ctx, imp_weight_depth(&c->in[1]) / 16, weights_task,
+            (void *)(uintptr_t)c);
     if (c->dx[0] && a->conv.padding == IMP_PAD_REPLICATE)
         input_gradient_replicate(c);
     else if (c->dx[0])
         input_gradient(c, &c->in[0], c->dx[0], c->add[0]);
 }
 
-const imp_op imp_op_conv2d = {"conv2d", false, conv2d_shape, conv2d_need, conv2d_forward,
-    conv2d_backward, conv2d_forward_ref, conv2d_backward_ref};
+const imp_op imp_op_conv2d = {"conv2d", false, conv2d_shape, conv2d_need,
+    conv2d_forward, conv2d_backward, conv2d_forward_ref, conv2d_backward_ref};

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * gram.c: the Gram matrix of a feature map X of C channels over H x W places, the style of a
- * layer (Gatys, Ecker & Bethge 2016, eq. 3), divided by the number of places so that maps of
- * different sizes compare:
+ * gram.c: the Gram matrix of a feature map X of C channels over H x W places, the style
+ * of a layer (Gatys, Ecker & Bethge 2016, eq. 3), divided by the number of places so
+ * that maps of different sizes compare:
  *
  *     G(i,j)  = 1/(HW) sum_hw X(i,h,w) X(j,h,w)
  *     dX(i,p) = 1/(HW) sum_j (dG(i,j) + dG(j,i)) X(j,p)
@@ -49,9 +49,10 @@ static void gram_backward_ref(const imp_ref_call *c) {
 
 /* --- fast --- */
 
-/* Places are cut into chunks, chunks dealt to at most PARTS parts. A chunk's products are
- * summed in float32, the chunks of a part in double, the parts in order: nothing depends on
- * the number of threads. Only blocks on and above the diagonal are computed. */
+/* Places are cut into chunks, chunks dealt to at most PARTS parts. A chunk's products
+ * are summed in float32, the chunks of a part in double, the parts in order: nothing
+ * depends on the number of threads. Only blocks on and above the diagonal are computed.
+ */
 #define CHUNK 1024
 #define PARTS 16
 
@@ -83,8 +84,8 @@ static imp_need gram_need(
         .thread_scratch = IMP_GEMM_SCRATCH};
 }
 
-/* Wide maps are shared out by parts alone (all pairs of a chunk while it is in the cache),
- * maps of many channels by rows of blocks as well. */
+/* Wide maps are shared out by parts alone (all pairs of a chunk while it is in the
+ * cache), maps of many channels by rows of blocks as well. */
 static size_t rows_at_once(const imp_shape *x) {
     return x->c >= 256 ? 1 : imp_round16(x->c) / 16;
 }
@@ -125,10 +126,8 @@ static void gram_join(void *arg, size_t task, int thread) {
         for (size_t l = 0; l < 256; l++) {
             double sum = 0;
             for (size_t part = 0; part < parts; part++)
-                sum += ((const double *)c->scratch)[((n * parts + part) * pair_count(x)
-                                                        + pair_of(ib, jb))
-                        * 256
-                    + l];
+                sum += ((const double *)c->scratch)
+                    [((n * parts + part) * pair_count(x) + pair_of(ib, jb)) * 256 + l];
             size_t i = ib * 16 + l / 16, j = jb * 16 + l % 16;
             float g = (float)(sum / (double)(x->h * x->w));
             if (j < x->c) c->y[((n * blocks + i / 16) * x->c + j) * 16 + i % 16] = g;
@@ -149,8 +148,8 @@ typedef struct map_source {
     size_t places;
 } map_source;
 
-static void pack_map(const void *source, size_t row0, size_t rows, size_t tap0, size_t taps,
-    float *a, size_t a_tap) {
+static void pack_map(const void *source, size_t row0, size_t rows, size_t tap0,
+    size_t taps, float *a, size_t a_tap) {
     const map_source *s = source;
     for (size_t t = 0; t < taps; t++)
         memcpy(a + t * a_tap, s->map + ((tap0 + t) * s->places + row0) * 16,
@@ -167,8 +166,9 @@ static void gram_backward(const imp_call *c) {
         for (size_t i = 0; i < C; i++)
             for (size_t j = 0; j < C; j++)
                 s[(i / 16 * wide + j) * 16 + i % 16] =
-                    (dg[(i / 16 * C + j) * 16 + i % 16] + dg[(j / 16 * C + i) * 16 + j % 16])
-                    / (float)P;
+                    (dg[(i / 16 * C + j) * 16 + i % 16] +
+                        dg[(j / 16 * C + i) * 16 + j % 16]) /
+                    (float)P;
         map_source source = {c->x[0] + n * wide * P, P};
         imp_product p = {.gemm = {.pack = pack_map,
                              .taps = wide / 16,

@@ -5,8 +5,9 @@
  *     Y = X W + 1 b
  *     dX = dY W',  dW = X' dY,  db = column sums of dY
  *
- * (For one sample y = W'x + b. Some course texts print dx = W'dy; with W of m x n the shapes
- * only fit dx = W dy.) Files keep W as O, I: n x m, and so do the reference pair's weights.
+ * (For one sample y = W'x + b. Some course texts print dx = W'dy; with W of m x n the
+ * shapes only fit dx = W dy.) Files keep W as O, I: n x m, and so do the reference
+ * pair's weights.
  */
 #include "op/matmul.h"
 
@@ -18,15 +19,17 @@ static imp_status linear_shape(
     const imp_shape *x = &in[0], *w = &in[1];
     if (x->h != 1 || x->w != 1)
         return imp_fail(ctx, IMP_ERR_ARG,
-            "linear: expected rows of features, found a map of %zu x %zu: flatten first",
+            "linear: expected rows of features, found a map of %zu x %zu: flatten "
+            "first",
             x->h, x->w);
     if (w->h != 1 || w->w != 1 || w->c != x->c)
         return imp_fail(ctx, IMP_ERR_ARG,
-            "linear: input has %zu features, weights are [%zu, %zu, %zu, %zu]", x->c, w->n,
-            w->c, w->h, w->w);
+            "linear: input has %zu features, weights are [%zu, %zu, %zu, %zu]", x->c,
+            w->n, w->c, w->h, w->w);
     if (n_in == 3 && imp_plain_count(in[2]) != w->n)
-        return imp_fail(ctx, IMP_ERR_ARG, "linear: bias has %zu values, weights %zu outputs",
-            imp_plain_count(in[2]), w->n);
+        return imp_fail(ctx, IMP_ERR_ARG,
+            "linear: bias has %zu values, weights %zu outputs", imp_plain_count(in[2]),
+            w->n);
     *out = (imp_shape){x->n, w->n, 1, 1, IMP_MAP};
     return IMP_OK;
 }
@@ -38,7 +41,8 @@ static void linear_forward_ref(const imp_ref_call *c) {
     for (size_t s = 0; s < N; s++)
         for (size_t o = 0; o < n; o++) {
             double sum = c->x[2] ? c->x[2][o] : 0.0;
-            for (size_t i = 0; i < m; i++) sum += c->x[0][s * m + i] * c->x[1][o * m + i];
+            for (size_t i = 0; i < m; i++)
+                sum += c->x[0][s * m + i] * c->x[1][o * m + i];
             c->y[s * n + o] = sum;
         }
 }
@@ -81,13 +85,13 @@ static void pack_rows(const void *source, size_t row0, size_t rows, size_t tap0,
     const rows_source *s = source;
     for (size_t t = 0; t < taps; t++)
         for (size_t r = 0; r < rows; r++)
-            memcpy(a + t * a_tap + r * 16, s->x + (row0 + r) * s->step + (tap0 + t) * 16,
-                16 * sizeof(float));
+            memcpy(a + t * a_tap + r * 16,
+                s->x + (row0 + r) * s->step + (tap0 + t) * 16, 16 * sizeof(float));
 }
 
 /* y (+)= x b: x N x depth, b in panels, y N x 16 panels. */
-static imp_product rows_product(const rows_source *x, size_t n, const float *b, float *y,
-    size_t outputs) {
+static imp_product rows_product(
+    const rows_source *x, size_t n, const float *b, float *y, size_t outputs) {
     size_t wide = imp_round16(outputs);
     return (imp_product){.gemm = {.pack = pack_rows,
                              .taps = x->step / 16,
@@ -137,12 +141,11 @@ static void linear_backward(const imp_call *c) {
     if (c->dx[0]) {
         imp_transpose_weights(c->ctx, &c->in[1], c->x[1], c->scratch);
         rows_source dy = {c->dy, imp_round16(c->out.c)};
-        imp_product p =
-            rows_product(&dy, c->in[0].n, c->scratch, c->dx[0], c->in[0].c);
+        imp_product p = rows_product(&dy, c->in[0].n, c->scratch, c->dx[0], c->in[0].c);
         p.gemm.add = c->add[0];
         imp_product_run(c, &p);
     }
 }
 
-const imp_op imp_op_linear = {"linear", false, linear_shape, linear_need, linear_forward,
-    linear_backward, linear_forward_ref, linear_backward_ref};
+const imp_op imp_op_linear = {"linear", false, linear_shape, linear_need,
+    linear_forward, linear_backward, linear_forward_ref, linear_backward_ref};

@@ -44,10 +44,9 @@ static void product_task(void *arg, size_t task, int thread) {
 }
 
 void imp_product_run(const imp_call *c, imp_product *p) {
-    product_job j = {c, p, blocks_of(p->rows, IMP_GEMM_ROWS),
-        blocks_of(p->panels, IMP_PANEL_GROUP)};
-    imp_parallel(
-        c->ctx, p->samples * j.row_blocks * j.panel_groups, product_task, &j);
+    product_job j = {
+        c, p, blocks_of(p->rows, IMP_GEMM_ROWS), blocks_of(p->panels, IMP_PANEL_GROUP)};
+    imp_parallel(c->ctx, p->samples * j.row_blocks * j.panel_groups, product_task, &j);
 }
 
 size_t imp_transposed_count(const imp_shape *w) {
@@ -70,8 +69,8 @@ static void transpose_task(void *arg, size_t task, int thread) {
     for (size_t t = 0; t < taps; t++, out += 256) {
         size_t inputs = s->c - ib * 16 < 16 ? s->c - ib * 16 : 16;
         for (size_t i = 0; i < 16; i++) {
-            const float *in = i < inputs ? j->w + imp_weight_offset(s, ob * 16, ib * 16 + i,
-                                                      t / s->w, t % s->w)
+            const float *in = i < inputs ? j->w + imp_weight_offset(s, ob * 16,
+                                                      ib * 16 + i, t / s->w, t % s->w)
                                          : NULL;
             for (size_t o = 0; o < 16; o++) out[o * 16 + i] = in ? in[o] : 0.0f;
         }
@@ -97,7 +96,8 @@ typedef struct mask_job {
 static void mask_task(void *arg, size_t task, int thread) {
     (void)thread;
     const mask_job *j = arg;
-    size_t i = task * MASK_CHUNK, n = j->count - i < MASK_CHUNK ? j->count - i : MASK_CHUNK;
+    size_t i = task * MASK_CHUNK,
+           n = j->count - i < MASK_CHUNK ? j->count - i : MASK_CHUNK;
     j->ctx->kernels->mask(n, j->dy + i, j->mask + i / 16, j->dy + i, false);
 }
 

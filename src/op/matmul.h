@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * matmul.h: what conv2d and linear share, both being matrix products with blocked weights.
+ * matmul.h: what conv2d and linear share, both being matrix products with blocked
+ * weights.
  */
 #ifndef IMP_MATMUL_H
 #define IMP_MATMUL_H
@@ -17,16 +18,16 @@
 typedef struct imp_product {
     imp_gemm gemm;
     size_t samples, rows, panels;
-    size_t y_sample;             /* floats from one sample's y to the next */
-    const char *source_base;     /* sample s has its source at base + s * size */
+    size_t y_sample;         /* floats from one sample's y to the next */
+    const char *source_base; /* sample s has its source at base + s * size */
     size_t source_size;
     bool relu;
     uint16_t *mask;
 } imp_product;
 void imp_product_run(const imp_call *c, imp_product *p);
 
-/* Weights O, I, KH, KW to the panels of the product that backward needs: panel I/16, taps
- * (O/16, KH, KW) of 16 outputs, 16 inputs. */
+/* Weights O, I, KH, KW to the panels of the product that backward needs: panel I/16,
+ * taps (O/16, KH, KW) of 16 outputs, 16 inputs. */
 size_t imp_transposed_count(const imp_shape *w);
 void imp_transpose_weights(
     imp_ctx *ctx, const imp_shape *shape, const float *w, float *transposed);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * op.h: what an operation is to the graph. Each lives in one file of this folder: the
- * equation, the reference pair (double, plain N C H W: the oracle), the fast pair (float32,
- * blocked by 16 channels), and the constant table that joins them to the graph.
+ * equation, the reference pair (double, plain N C H W: the oracle), the fast pair
+ * (float32, blocked by 16 channels), and the constant table that joins them to the
+ * graph.
  */
 #ifndef IMP_OP_H
 #define IMP_OP_H
@@ -21,20 +22,21 @@ typedef struct imp_need {
     size_t thread_scratch;   /* bytes for one call, for each thread */
 } imp_need;
 
-/* One fast call. x, y, dy, dx are blocked maps (weights: blocked weights), aligned to 64,
- * tails zero: an op reads tails as zero and must write them as zero. */
+/* One fast call. x, y, dy, dx are blocked maps (weights: blocked weights), aligned to
+ * 64, tails zero: an op reads tails as zero and must write them as zero. */
 typedef struct imp_call {
     imp_ctx *ctx;
     const void *attr;
     size_t n_in;
     imp_shape in[IMP_MAX_INPUTS], out;
-    const float *x[IMP_MAX_INPUTS]; /* values of the inputs; NULL: absent, or not kept */
-    float *y;                       /* forward: to be written; backward: kept, or NULL */
-    float *dy;                      /* backward: may be destroyed */
-    float *dx[IMP_MAX_INPUTS];      /* backward: NULL where not wanted */
-    bool add[IMP_MAX_INPUTS];       /* dx[i] += (else =) */
-    double *loss;                   /* an op whose out is one number puts it here */
-    double dloss;                   /* backward of such an op: the loss's weight */
+    const float
+        *x[IMP_MAX_INPUTS];    /* values of the inputs; NULL: absent, or not kept */
+    float *y;                  /* forward: to be written; backward: kept, or NULL */
+    float *dy;                 /* backward: may be destroyed */
+    float *dx[IMP_MAX_INPUTS]; /* backward: NULL where not wanted */
+    bool add[IMP_MAX_INPUTS];  /* dx[i] += (else =) */
+    double *loss;              /* an op whose out is one number puts it here */
+    double dloss;              /* backward of such an op: the loss's weight */
     void *saved, *scratch;
     char *thread_scratch; /* thread t has [t * thread_bytes, (t+1) * thread_bytes) */
     size_t thread_bytes;
@@ -55,11 +57,11 @@ typedef struct imp_op {
     const char *name; /* "conv2d": messages */
     bool scalar;      /* out is one number: a loss */
     /* out's shape from the inputs', or an error that says what does not fit. */
-    imp_status (*shape)(
-        imp_ctx *ctx, const void *attr, const imp_shape *in, size_t n_in, imp_shape *out);
+    imp_status (*shape)(imp_ctx *ctx, const void *attr, const imp_shape *in,
+        size_t n_in, imp_shape *out);
     /* want: bit i: the gradient by input i is wanted; 0: forward alone. */
-    imp_need (*need)(const void *attr, const imp_shape *in, const imp_shape *out,
-        unsigned want);
+    imp_need (*need)(
+        const void *attr, const imp_shape *in, const imp_shape *out, unsigned want);
     void (*forward)(const imp_call *c);
     void (*backward)(const imp_call *c);
     void (*forward_ref)(const imp_ref_call *c);

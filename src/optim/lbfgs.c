@@ -5,9 +5,10 @@
  * made stand for the inverse of the second derivatives, H; an iteration is
  *
  *     d = -H g                       two-loop recursion, with H0 = s'y / y'y of the
- * newest pair; without pairs d = -g / mean |g| x <- x + t d                   t by a
- * line search s = t d,  y = g_new - g        kept if s'y > 1e-10 y'y, the oldest pair
- * dropped
+ *                                    newest pair; without pairs d = -g / mean |g|
+ *     x <- x + t d                   t by a line search
+ *     s = t d,  y = g_new - g        kept if s'y > 1e-10 |s| |y|, whatever the scales
+ *                                    of loss and x; the oldest pair dropped
  *
  * Line search: t = 1 first. A step is accepted when its loss is finite and
  *
@@ -209,7 +210,7 @@ static void accept_step(imp_lbfgs *o, double t, double f) {
     o->f = f;
     swap(&o->x, &o->trial);
     swap(&o->g, &o->g_trial);
-    if (!(p.sy > LEAST_CURVATURE * p.yy)) return;
+    if (!(p.sy > LEAST_CURVATURE * sqrt(dot(o, p.s, p.s) * p.yy))) return;
     if (o->kept == o->room) {
         o->spare = o->pairs[0];
         memmove(o->pairs, o->pairs + 1, (o->room - 1) * sizeof *o->pairs);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * job.c: paint. The image is three planes R, G, B of 0..255, and that is what the optimiser
- * moves: for a network that sees 0..255 less a mean, the same steps as in its own space.
+ * job.c: paint. The image is three planes R, G, B of 0..255, and that is what the
+ * optimiser moves: for a network that sees 0..255 less a mean, the same steps as in its
+ * own space.
  */
 #include "style/style.h"
 
@@ -22,8 +23,8 @@ struct imp_style {
     bool converged;
 };
 
-void imp_style_size(size_t width, size_t height, size_t size, size_t *out_width,
-    size_t *out_height) {
+void imp_style_size(
+    size_t width, size_t height, size_t size, size_t *out_width, size_t *out_height) {
     size_t longest = width > height ? width : height;
     *out_width = width;
     *out_height = height;
@@ -67,8 +68,8 @@ imp_status imp_style_estimate(imp_ctx *ctx, const imp_model *model, size_t width
     imp_objective_free(&o);
     for (size_t i = 0; i < imp_model_tensor_count(model); i++)
         weights += imp_blocked_count(imp_model_tensor_shape(model, i)) * sizeof(float);
-    *bytes = graph + weights
-        + images_held(options) * 3 * s.width * s.height * sizeof(float);
+    *bytes =
+        graph + weights + images_held(options) * 3 * s.width * s.height * sizeof(float);
     return status;
 }
 
@@ -83,8 +84,8 @@ static imp_status resize_picture(
     return IMP_OK;
 }
 
-/* noise: u; mix: half content, half u; u uniform in [-20, 20], both in the network's space
- * less its mean. */
+/* noise: u; mix: half content, half u; u uniform in [-20, 20], both in the network's
+ * space less its mean. */
 static void start_from_noise(imp_style *job, const float *content) {
     imp_input_spec spec = imp_model_describe(job->objective.model).input;
     size_t count = job->objective.width * job->objective.height;
@@ -92,7 +93,8 @@ static void start_from_noise(imp_style *job, const float *content) {
     for (size_t c = 0; c < 3; c++) {
         float mean = spec.mean[spec.bgr ? 2 - c : c] * 255.0f / spec.range;
         for (size_t i = 0; i < count; i++) {
-            float u = (float)(40.0 * imp_uniform(job->options.seed, c * count + i) - 20.0);
+            float u =
+                (float)(40.0 * imp_uniform(job->options.seed, c * count + i) - 20.0);
             job->image[c * count + i] =
                 share * (content[c * count + i] - mean) + (1.0f - share) * u + mean;
         }
@@ -110,7 +112,9 @@ static imp_status start_image(
     case IMP_INIT_PICTURE:
         if (!init) return imp_fail(job->ctx, IMP_ERR_ARG, "init: no picture was given");
         return resize_picture(job->ctx, init, o->width, o->height, job->image);
-    default: start_from_noise(job, content); return IMP_OK;
+    default:
+        start_from_noise(job, content);
+        return IMP_OK;
     }
 }
 
@@ -126,13 +130,14 @@ static imp_status make_optimiser(imp_style *job, size_t count) {
 /* Resized pictures live only until the targets are computed. */
 static imp_status prepare(imp_style *job, const imp_picture *content,
     const imp_picture *style, const imp_picture *init, sizes s) {
-    size_t count = 3 * s.width * s.height, style_count = 3 * s.style_width * s.style_height;
+    size_t count = 3 * s.width * s.height,
+           style_count = 3 * s.style_width * s.style_height;
     float *c = malloc(count * sizeof *c), *y = malloc(style_count * sizeof *y);
     job->image = malloc(count * sizeof *job->image);
     job->gradient = malloc(count * sizeof *job->gradient);
     imp_status status = c && y && job->image && job->gradient
-        ? IMP_OK
-        : imp_fail(job->ctx, IMP_ERR_LIMIT, "style: no memory");
+                            ? IMP_OK
+                            : imp_fail(job->ctx, IMP_ERR_LIMIT, "style: no memory");
     if (!status) status = resize_picture(job->ctx, content, s.width, s.height, c);
     if (!status)
         status = resize_picture(job->ctx, style, s.style_width, s.style_height, y);
@@ -171,8 +176,8 @@ imp_status imp_style_new(imp_ctx *ctx, imp_style **out, const imp_model *model,
     sizes s = choose_sizes(
         content->width, content->height, style->width, style->height, options);
     size_t bytes;
-    status = imp_objective_build(ctx, &job->objective, model, options, s.width, s.height,
-        s.style_width, s.style_height, &bytes);
+    status = imp_objective_build(ctx, &job->objective, model, options, s.width,
+        s.height, s.style_width, s.style_height, &bytes);
     if (!status) status = prepare(job, content, style, init, s);
     if (status)
         imp_style_free(job);
@@ -221,8 +226,8 @@ static imp_status adam_step(imp_style *job, imp_style_progress *out) {
 
 static double lbfgs_loss(void *user, const float *x, float *g) {
     imp_style *job = user;
-    return job->objective.scale
-        * imp_objective_evaluate(&job->objective, x, g, &job->parts);
+    return job->objective.scale *
+           imp_objective_evaluate(&job->objective, x, g, &job->parts);
 }
 
 static imp_status lbfgs_step(imp_style *job, imp_style_progress *out) {

@@ -15,7 +15,8 @@ static size_t position(const imp_model *m, const char *name) {
     return SIZE_MAX;
 }
 
-/* "relu3_4" lies behind two pools; a name without a block ("relu2") behind block - 1. */
+/* "relu3_4" lies behind two pools; a name without a block ("relu2") behind block - 1.
+ */
 static size_t least_side(const char *name) {
     int block = 1;
     sscanf(name, "relu%d", &block);
@@ -26,7 +27,8 @@ static const char *deepest_second(const imp_model *m) {
     const char *layer, *found = NULL;
     int block, number;
     for (size_t i = 0; (layer = imp_model_layer(m, i)); i++)
-        if (sscanf(layer, "relu%d_%d", &block, &number) == 2 && number == 2) found = layer;
+        if (sscanf(layer, "relu%d_%d", &block, &number) == 2 && number == 2)
+            found = layer;
     return found;
 }
 
@@ -35,12 +37,12 @@ static imp_status lacks(imp_ctx *ctx, const imp_model *m, const char *name) {
     const char *layer;
     for (size_t i = 0, at = 0; (layer = imp_model_layer(m, i)) && at < sizeof all; i++)
         at += (size_t)snprintf(all + at, sizeof all - at, i ? " %s" : "%s", layer);
-    return imp_fail(ctx, IMP_ERR_MODEL, "layer %s: expected one of the model's (%s)", name,
-        all);
+    return imp_fail(
+        ctx, IMP_ERR_MODEL, "layer %s: expected one of the model's (%s)", name, all);
 }
 
-static imp_status choose_content(imp_ctx *ctx, imp_style_layers *out, const imp_model *m,
-    const imp_style_options *o) {
+static imp_status choose_content(imp_ctx *ctx, imp_style_layers *out,
+    const imp_model *m, const imp_style_options *o) {
     for (size_t i = 0; i < IMP_STYLE_MAX_LAYERS && o->content_layers[i]; i++) {
         const char *name = o->content_layers[i];
         if (position(m, name) == SIZE_MAX) {
@@ -70,8 +72,8 @@ static imp_status choose_style(imp_ctx *ctx, imp_style_layers *out, const imp_mo
     return IMP_OK;
 }
 
-imp_status imp_style_layers_choose(imp_ctx *ctx, imp_style_layers *out, const imp_model *m,
-    const imp_style_options *o) {
+imp_status imp_style_layers_choose(imp_ctx *ctx, imp_style_layers *out,
+    const imp_model *m, const imp_style_options *o) {
     memset(out, 0, sizeof *out);
     imp_status s = choose_content(ctx, out, m, o);
     if (!s) s = choose_style(ctx, out, m, o);

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * objective.c: the objective of style transfer as one graph, all its gradients in a single
- * backward pass. X: the painted picture's features, Y: the content's, g and a: the Gram
- * matrices of the painted picture and of the style, divided by their places.
+ * objective.c: the objective of style transfer as one graph, all its gradients in a
+ * single backward pass. X: the painted picture's features, Y: the content's, g and a:
+ * the Gram matrices of the painted picture and of the style, divided by their places.
  *
  *     plain       L = alpha mean Lc + beta sum_l w_l Ll + gamma Ltv
  *                 Lc = 1/(2NCHW) sum (X - Y)^2,  Ll = 1/(4 N C^2) sum (g - a)^2
  *                 (Gatys, Ecker & Bethge 2016, eq. 1 to 7, with means for sums)
  *     normalised  L = cw mean sum (X - Y)^2 / sum Y^2
  *                     + sw sum_l w_l sum (g - a)^2 / sum a^2 + tv Ltv / 255^2
- *                 every term divided by what it would be for an empty picture, so that one
- *                 weight suits every picture and network
+ *                 every term divided by what it would be for an empty picture, so that
+ * one weight suits every picture and network
  *
  * The operations compute Lc, Ll and Ltv; all else is their weights.
  */
@@ -23,7 +23,8 @@ static imp_shape picture_shape(size_t width, size_t height) {
     return (imp_shape){1, 3, height, width, IMP_MAP};
 }
 
-/* A graph from a picture to activations (content layers) or Gram matrices (style layers). */
+/* A graph from a picture to activations (content layers) or Gram matrices (style
+ * layers). */
 static imp_graph *build_targets(imp_ctx *ctx, const imp_objective_state *o, bool style,
     size_t width, size_t height, imp_id *x, imp_id *ids) {
     imp_graph *g = imp_graph_new(ctx);
@@ -85,8 +86,8 @@ static imp_status check_side(
 }
 
 imp_status imp_objective_build(imp_ctx *ctx, imp_objective_state *o,
-    const imp_model *model, const imp_style_options *options, size_t width, size_t height,
-    size_t style_width, size_t style_height, size_t *bytes) {
+    const imp_model *model, const imp_style_options *options, size_t width,
+    size_t height, size_t style_width, size_t style_height, size_t *bytes) {
     memset(o, 0, sizeof *o);
     o->model = model;
     o->options = *options;
@@ -95,7 +96,8 @@ imp_status imp_objective_build(imp_ctx *ctx, imp_objective_state *o,
     o->style_width = style_width;
     o->style_height = style_height;
     if (imp_model_describe(model).input.channels != 3)
-        return imp_fail(ctx, IMP_ERR_MODEL, "model %s: expected a network of three channels",
+        return imp_fail(ctx, IMP_ERR_MODEL,
+            "model %s: expected a network of three channels",
             imp_model_describe(model).architecture);
     imp_status s = imp_style_layers_choose(ctx, &o->layers, model, options);
     if (!s) s = check_side(ctx, &o->layers, "painted picture", width, height);
@@ -120,7 +122,8 @@ static imp_status compute_targets(imp_ctx *ctx, imp_objective_state *o, bool sty
     if (n == 0) return IMP_OK;
     imp_graph *g = build_targets(ctx, o, style, width, height, &x, ids);
     float *work = malloc(3 * count * sizeof *work);
-    imp_status s = g && work ? IMP_OK : imp_fail(ctx, IMP_ERR_LIMIT, "style: no memory");
+    imp_status s =
+        g && work ? IMP_OK : imp_fail(ctx, IMP_ERR_LIMIT, "style: no memory");
     if (!s) imp_input_from_rgb(&spec, count, rgb, work);
     if (!s) s = imp_graph_plan(g, false);
     if (!s) s = imp_graph_write(g, x, work);
@@ -171,8 +174,8 @@ imp_status imp_objective_prepare(
     imp_status s =
         compute_targets(ctx, o, false, content, o->width, o->height, targets);
     if (!s)
-        s = compute_targets(ctx, o, true, style, o->style_width, o->style_height,
-            targets + n_content);
+        s = compute_targets(
+            ctx, o, true, style, o->style_width, o->style_height, targets + n_content);
     if (!s) s = imp_graph_plan(o->graph, true);
     if (!s) set_weights(o, targets);
     for (size_t i = 0; i < n && !s; i++)
@@ -201,12 +204,12 @@ static void report(const imp_objective_state *o, imp_style_progress *parts) {
         parts->content +=
             imp_graph_loss_value(o->graph, o->loss[i]) / (double)l->n_content;
     for (size_t i = 0; i < l->n_style; i++)
-        parts->style += l->reported[i]
-            * imp_graph_loss_value(o->graph, o->loss[l->n_content + i]);
+        parts->style +=
+            l->reported[i] * imp_graph_loss_value(o->graph, o->loss[l->n_content + i]);
 }
 
-double imp_objective_evaluate(imp_objective_state *o, const float *rgb, float *drgb,
-    imp_style_progress *parts) {
+double imp_objective_evaluate(
+    imp_objective_state *o, const float *rgb, float *drgb, imp_style_progress *parts) {
     size_t count = o->width * o->height;
     imp_input_spec spec = imp_model_describe(o->model).input;
     imp_input_from_rgb(&spec, count, rgb, o->work);

@@ -6,8 +6,10 @@
 
 #include <string.h>
 
-#define CONTENT_LAYERS {"relu4_2"}
-#define STYLE_LAYERS   {"relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"}
+#define CONTENT_LAYERS                                                                 \
+    { "relu4_2" }
+#define STYLE_LAYERS                                                                   \
+    { "relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1" }
 
 static const imp_style_options presets[] = {
     /* The normalised objective at one scale: weights that suit every picture. */
@@ -27,7 +29,8 @@ static const imp_style_options presets[] = {
         .first = IMP_PAD_REPLICATE,
         .init = IMP_INIT_CONTENT,
     },
-    /* The course project that impasto grew from: Adam, from content mixed with noise. */
+    /* The course project that impasto grew from: Adam, from content mixed with noise.
+     */
     {
         .preset = "classic",
         .objective = IMP_PLAIN,
@@ -44,8 +47,9 @@ static const imp_style_options presets[] = {
         .first = IMP_PAD_ZERO,
         .init = IMP_INIT_MIX,
     },
-    /* Gatys, Ecker & Bethge 2016: L-BFGS from the content. Their style weight belongs to a
-     * network of other magnitudes; 1e-4 balances the Oxford weights: docs/presets.md. */
+    /* Gatys, Ecker & Bethge 2016: L-BFGS from the content. Their style weight belongs
+     * to a network of other magnitudes; 1e-4 balances the Oxford weights:
+     * docs/presets.md. */
     {
         .preset = "gatys",
         .objective = IMP_PLAIN,

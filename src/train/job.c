@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * job.c: train a classifier by stochastic gradients, and test it. The graph is built once
- * for a batch; the parameters are the model's own, in the blocked layout, and the optimiser
- * moves them there: tails are zero, have zero gradients, and stay zero.
+ * job.c: train a classifier by stochastic gradients, and test it. The graph is built
+ * once for a batch; the parameters are the model's own, in the blocked layout, and the
+ * optimiser moves them there: tails are zero, have zero gradients, and stay zero.
  */
 #include "base/base.h"
 #include "impasto/train.h"
@@ -50,16 +50,18 @@ static imp_status batch_graph_new(
     b->classes = malloc(batch * sizeof(float));
     b->scores = malloc(batch * m->info.classes * sizeof(float));
     return b->pictures && b->classes && b->scores
-        ? IMP_OK
-        : imp_fail(ctx, IMP_ERR_LIMIT, "train: no memory");
+               ? IMP_OK
+               : imp_fail(ctx, IMP_ERR_LIMIT, "train: no memory");
 }
 
-/* A batch of samples into the graph: order[0], order[1], ... or, NULL, from `first` on. */
-static imp_status write_batch(batch_graph *b, const imp_model *m, const imp_dataset *set,
-    const size_t *order, size_t first) {
+/* A batch of samples into the graph: order[0], order[1], ... or, NULL, from `first` on.
+ */
+static imp_status write_batch(batch_graph *b, const imp_model *m,
+    const imp_dataset *set, const size_t *order, size_t first) {
     const imp_input_spec *spec = &m->info.input;
     size_t pixels = imp_dataset_height(set) * imp_dataset_width(set);
-    float scale = spec->range / 255.0f / spec->std[0], shift = spec->mean[0] / spec->std[0];
+    float scale = spec->range / 255.0f / spec->std[0],
+          shift = spec->mean[0] / spec->std[0];
     for (size_t i = 0; i < b->batch; i++) {
         size_t id = order ? order[i] : first + i;
         const uint8_t *image = imp_dataset_image(set, id);
@@ -78,16 +80,16 @@ static size_t best_class(const float *scores, size_t classes) {
     return best;
 }
 
-static imp_status check_set(
-    imp_ctx *ctx, const imp_model *m, const imp_dataset *set) {
+static imp_status check_set(imp_ctx *ctx, const imp_model *m, const imp_dataset *set) {
     size_t size = m->info.input.size;
     if (m->info.classes != 10 || m->info.input.channels != 1)
         return imp_fail(ctx, IMP_ERR_MODEL,
             "model %s: expected a classifier of grey pictures into 10 classes",
             m->architecture);
     if (imp_dataset_height(set) != size || imp_dataset_width(set) != size)
-        return imp_fail(ctx, IMP_ERR_DATA, "data: pictures: expected %zu x %zu, found %zu x %zu",
-            size, size, imp_dataset_height(set), imp_dataset_width(set));
+        return imp_fail(ctx, IMP_ERR_DATA,
+            "data: pictures: expected %zu x %zu, found %zu x %zu", size, size,
+            imp_dataset_height(set), imp_dataset_width(set));
     if (imp_dataset_count(set) == 0)
         return imp_fail(ctx, IMP_ERR_DATA, "data: expected pictures, found none");
     return IMP_OK;
@@ -114,17 +116,19 @@ imp_train_options imp_train_defaults(const char *architecture, imp_optimizer kin
     imp_train_options o = {.epochs = 10,
         .batch = 100,
         .optimizer = kind,
-        .momentum = 0.9,
         .schedule = IMP_COSINE,
         .seed = 1};
-    if (kind == IMP_ADAM)
+    if (kind == IMP_ADAM) {
         o.rate = lenet ? 2e-3 : 1e-3;
-    else
-        o.rate = lenet ? 0.03 : 0.05;
+    } else {
+        o.rate = lenet ? 0.03 : 0.1;
+        o.momentum = lenet ? 0.9 : 0.0;
+    }
     return o;
 }
 
-static imp_status check_options(imp_ctx *ctx, const imp_train_options *o, size_t samples) {
+static imp_status check_options(
+    imp_ctx *ctx, const imp_train_options *o, size_t samples) {
     if (o->batch < 1 || o->batch > samples || o->batch > 65536)
         return imp_fail(ctx, IMP_ERR_ARG, "batch: expected 1 to %zu, found %zu",
             samples < 65536 ? samples : 65536, o->batch);
@@ -188,13 +192,14 @@ void imp_train_free(imp_train *job) {
     free(job);
 }
 
-void imp_train_on_batch(imp_train *job,
-    bool (*callback)(void *user, size_t done, size_t of), void *user) {
+void imp_train_on_batch(
+    imp_train *job, bool (*callback)(void *user, size_t done, size_t of), void *user) {
     job->callback = callback;
     job->user = user;
 }
 
-/* Falls from rate to 0 along half a cosine over all steps (Loshchilov & Hutter 2017). */
+/* Falls from rate to 0 along half a cosine over all steps (Loshchilov & Hutter 2017).
+ */
 static double rate_at(const imp_train *job, size_t batches) {
     if (job->options.schedule == IMP_CONSTANT) return job->options.rate;
     double share = (double)job->step / (double)(batches * job->options.epochs);
@@ -222,8 +227,7 @@ static imp_status train_batch(
     s = imp_graph_read(b->g, b->logits, b->scores);
     for (size_t i = 0; i < b->batch && !s; i++)
         *correct += best_class(b->scores + i * job->model->info.classes,
-                        job->model->info.classes)
-            == (size_t)b->classes[i];
+                        job->model->info.classes) == (size_t)b->classes[i];
     step(job, rate);
     return s;
 }
@@ -274,7 +278,8 @@ imp_status imp_test(
         double loss = imp_graph_forward(b.g);
         s = imp_graph_read(b.g, b.logits, b.scores);
         for (size_t i = 0; i < n && !s; i++) {
-            size_t label = (size_t)b.classes[i], found = best_class(b.scores + i * 10, 10);
+            size_t label = (size_t)b.classes[i],
+                   found = best_class(b.scores + i * 10, 10);
             out->confusion[label][found]++;
             out->correct += label == found;
         }

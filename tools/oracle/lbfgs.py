@@ -11,7 +11,7 @@ import torch
 
 ARMIJO = 1e-4       # of the decrease that the slope promises, a step has to give
 EVALUATIONS = 20    # at most, in one line search
-CURVATURE = 1e-10   # a pair is stored where s'y > CURVATURE y'y
+CURVATURE = 1e-10   # a pair is stored where s'y > CURVATURE |s| |y|
 
 
 def dot(a, b):
@@ -90,7 +90,7 @@ class Lbfgs:
         t, f, g = found
         s, y = t * d, g - self.g
         sy = dot(s, y)
-        if sy > CURVATURE * dot(y, y):
+        if sy > CURVATURE * math.sqrt(dot(s, s) * dot(y, y)):
             self.pairs = (self.pairs + [(s, y, sy)])[-self.history:]
         else:
             self.skipped += 1
