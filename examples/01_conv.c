@@ -48,7 +48,7 @@ static void print(const char *title, const float *x) {
 static imp_status run(imp_graph *g, const float *taps, const float *x, float *y) {
     imp_shape picture = {.n = 1, .c = 1, .h = SIDE, .w = SIDE};
     imp_shape kernel = {.n = 1, .c = 1, .h = 3, .w = 3, .layout = IMP_WEIGHT};
-    static _Alignas(64) float weights[16 * 16]; /* the kernel as a graph keeps it */
+    static float weights[16 * 16]; /* the kernel as a graph keeps it */
     if (imp_blocked_count(kernel) > 16 * 16) return IMP_ERR_INTERNAL;
     imp_to_blocked(kernel, taps, weights);
     imp_id in = imp_graph_input(g, "x", picture, false);

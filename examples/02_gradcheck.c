@@ -16,7 +16,6 @@
 #include <stdlib.h>
 
 enum { SIDE = 12, COUNT = 3 * SIDE * SIDE, OUT = 16 };
-
 static unsigned state;
 
 static float noise(void) { /* in [-1, 1) */
@@ -27,19 +26,19 @@ static float noise(void) { /* in [-1, 1) */
 typedef struct net {
     imp_graph *g;
     imp_id x;
-    float *weights;
 } net;
 
 static imp_status build(imp_ctx *ctx, net *n) {
     imp_shape kernel = {.n = OUT, .c = 3, .h = 3, .w = 3, .layout = IMP_WEIGHT};
+    static float weights[32 * OUT]; /* as a graph keeps them */
     float plain[OUT * 27], target[OUT * OUT] = {0};
     for (int i = 0; i < OUT * 27; i++) plain[i] = noise();
     n->g = imp_graph_new(ctx);
-    n->weights = aligned_alloc(64, imp_blocked_count(kernel) * sizeof(float));
-    if (!n->g || !n->weights) return IMP_ERR_LIMIT;
-    imp_to_blocked(kernel, plain, n->weights);
+    if (!n->g || imp_blocked_count(kernel) > sizeof weights / sizeof *weights)
+        return IMP_ERR_LIMIT;
+    imp_to_blocked(kernel, plain, weights);
     n->x = imp_graph_input(n->g, "x", (imp_shape){1, 3, SIDE, SIDE, IMP_MAP}, true);
-    imp_id w = imp_graph_parameter(n->g, "w", kernel, n->weights, false);
+    imp_id w = imp_graph_parameter(n->g, "w", kernel, weights, false);
     imp_id y = imp_conv2d(n->g, n->x, w, IMP_NONE, (imp_conv){1, 1, IMP_PAD_REPLICATE});
     imp_id gram = imp_gram(n->g, imp_pool2d(n->g, y, (imp_pool){IMP_POOL_AVG, 2, 2}));
     imp_id t = imp_graph_input(n->g, "t", imp_graph_shape(n->g, gram), false);
@@ -61,8 +60,7 @@ int main(int argc, char **argv) {
     imp_status s = imp_ctx_new(&ctx, NULL);
     if (!s) s = build(ctx, &n);
     for (int i = 0; i < COUNT; i++) x[i] = noise();
-    if (!s) printf("loss %.6f\n", loss_at(&n, x));
-    if (!s) imp_graph_backward(n.g);
+    if (!s) printf("loss %.6f\n", loss_at(&n, x)), imp_graph_backward(n.g);
     if (!s) s = imp_graph_read_gradient(n.g, n.x, dx);
     for (int k = 0; k < pixels && !s; k++) {
         int i = (int)(fabsf(noise()) * (COUNT - 1));
@@ -77,7 +75,6 @@ int main(int argc, char **argv) {
     }
     if (s) fprintf(stderr, "02_gradcheck: %s\n", imp_ctx_error(ctx));
     imp_graph_free(n.g);
-    free(n.weights);
     imp_ctx_free(ctx);
     return (int)s;
 }

@@ -41,14 +41,14 @@ static imp_status write_ppm(imp_ctx *ctx, const char *path, const imp_picture *p
 }
 
 static imp_status paint(imp_style *job, size_t iterations) {
-    while (imp_style_done(job) < iterations && !imp_style_converged(job)) {
-        imp_style_progress p;
-        imp_status s = imp_style_step(job, &p);
-        if (s) return s;
-        if (p.iteration % 10 == 0 || p.iteration == iterations)
-            printf("iteration %3zu  loss %.5f\n", p.iteration, p.loss);
+    imp_style_progress p;
+    imp_status s = imp_style_evaluate(job, &p);
+    while (!s && imp_style_done(job) < iterations && !imp_style_converged(job)) {
+        if (p.iteration % 10 == 0) printf("%3zu  loss %.5f\n", p.iteration, p.loss);
+        s = imp_style_step(job, &p);
     }
-    return IMP_OK;
+    if (!s) printf("%3zu  loss %.5f\n", p.iteration, p.loss);
+    return s;
 }
 
 int main(int argc, char **argv) {

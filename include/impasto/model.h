@@ -8,6 +8,7 @@
  *     float *p = malloc(info.classes * sizeof *p);
  *     if (imp_classify(ctx, model, &picture, IMP_FIT_MODEL, p) != IMP_OK) return 1;
  *     printf("%s: tabby %.3f\n", info.architecture, p[281]);
+ *     free(p);
  *     imp_model_free(model);
  */
 #ifndef IMPASTO_MODEL_H

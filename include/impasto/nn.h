@@ -3,16 +3,18 @@
  * nn.h: a network as a graph of operations, planned once, then run forward and
  * backward.
  *
+ *     imp_shape picture = {.n = 1, .c = 3, .h = 8, .w = 8};
+ *     imp_shape half = {.n = 1, .c = 3, .h = 4, .w = 4};
+ *     imp_pool window = {.kind = IMP_POOL_MAX, .kernel = 2, .stride = 2};
  *     imp_graph *g = imp_graph_new(ctx);
- *     imp_id x = imp_graph_input(g, "x", (imp_shape){.n = 1, .c = 3, .h = 8, .w = 8},
- * true); imp_id t = imp_graph_input(g, "t", (imp_shape){.n = 1, .c = 3, .h = 4, .w =
- * 4}, false); imp_id y = imp_pool2d(g, imp_relu(g, x), (imp_pool){.kind = IMP_POOL_MAX,
- *         .kernel = 2, .stride = 2});
+ *     imp_id x = imp_graph_input(g, "x", picture, true);
+ *     imp_id t = imp_graph_input(g, "t", half, false);
+ *     imp_id y = imp_pool2d(g, imp_relu(g, x), window);
  *     imp_graph_loss(g, imp_content_loss(g, y, t), 1.0);
  *     if (imp_graph_plan(g, true) != IMP_OK) return 1;
  *     if (imp_graph_write(g, x, image) != IMP_OK) return 1;
  *     if (imp_graph_write(g, t, target) != IMP_OK) return 1;
- *     double loss = imp_graph_forward(g);
+ *     printf("loss %g\n", imp_graph_forward(g));
  *     imp_graph_backward(g);
  *     if (imp_graph_read_gradient(g, x, dx) != IMP_OK) return 1;
  *     imp_graph_free(g);

@@ -4,10 +4,16 @@
  *
  *     imp_style_options options = imp_style_preset("painterly");
  *     imp_style *job;
- *     if (imp_style_new(ctx, &job, model, &content, &style, NULL, &options) != IMP_OK)
- * return 1; imp_style_progress p; while (imp_style_done(job) < options.iterations) if
- * (imp_style_step(job, &p) != IMP_OK) break; imp_picture out; if
- * (imp_style_picture(job, &out) != IMP_OK) return 1; imp_picture_free(&out);
+ *     imp_style_progress p;
+ *     imp_picture out;
+ *     imp_status s = imp_style_new(ctx, &job, model, &content, &style, NULL, &options);
+ *     if (s != IMP_OK) return 1;
+ *     while (imp_style_done(job) < options.iterations && !imp_style_converged(job)) {
+ *         if (imp_style_step(job, &p) != IMP_OK) break;
+ *         printf("iteration %zu, loss %g\n", p.iteration, p.loss);
+ *     }
+ *     if (imp_style_picture(job, &out) != IMP_OK) return 1;
+ *     imp_picture_free(&out);
  *     imp_style_free(job);
  */
 #ifndef IMPASTO_STYLE_H

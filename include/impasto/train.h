@@ -16,6 +16,7 @@
  *     imp_test_result r;
  *     if (imp_test(ctx, model, test_set, &r) != IMP_OK) return 1;
  *     printf("accuracy %.4f\n", r.accuracy);
+ *     imp_model_free(model);
  */
 #ifndef IMPASTO_TRAIN_H
 #define IMPASTO_TRAIN_H

@@ -15,7 +15,9 @@ struct imp_style {
     imp_style_options options;
     imp_objective_state objective;
     float *image, *gradient;
-    float *good; /* Adam: the image of the last finite loss */
+    float *best; /* Adam: the image of the lowest loss, and that loss */
+    double best_loss, rate;
+    int retries;
     imp_gradient *adam;
     imp_lbfgs *lbfgs;
     imp_style_progress parts; /* of the last evaluation */
@@ -118,13 +120,19 @@ static imp_status start_image(
     }
 }
 
+static imp_status make_adam(imp_style *job, size_t count) {
+    imp_gradient_options adam = {.kind = IMP_ADAM};
+    return imp_gradient_new(job->ctx, &job->adam, count, &adam);
+}
+
 static imp_status make_optimiser(imp_style *job, size_t count) {
     if (job->options.optimizer == IMP_LBFGS)
         return imp_lbfgs_new(job->ctx, &job->lbfgs, count, job->options.history);
-    job->good = malloc(count * sizeof *job->good);
-    if (!job->good) return imp_fail(job->ctx, IMP_ERR_LIMIT, "style: no memory");
-    return imp_gradient_new(
-        job->ctx, &job->adam, count, &(imp_gradient_options){.kind = IMP_ADAM});
+    job->best = malloc(count * sizeof *job->best);
+    if (!job->best) return imp_fail(job->ctx, IMP_ERR_LIMIT, "style: no memory");
+    job->best_loss = INFINITY;
+    job->rate = job->options.rate;
+    return make_adam(job, count);
 }
 
 /* Resized pictures live only until the targets are computed. */
@@ -160,6 +168,12 @@ static imp_status check_options(imp_ctx *ctx, const imp_style_options *o) {
         if (!isfinite(weights[i]) || weights[i] < 0.0)
             return imp_fail(ctx, IMP_ERR_ARG,
                 "weights and rate: expected 0 or more, found %g", weights[i]);
+    size_t given = o->layer_weights_given ? IMP_STYLE_MAX_LAYERS : 0;
+    for (size_t i = 0; i < given && o->style_layers[i]; i++)
+        if (!isfinite(o->layer_weights[i]) || o->layer_weights[i] < 0.0)
+            return imp_fail(ctx, IMP_ERR_ARG,
+                "weight of %s: expected 0 or more, found %g", o->style_layers[i],
+                o->layer_weights[i]);
     return IMP_OK;
 }
 
@@ -193,7 +207,7 @@ void imp_style_free(imp_style *job) {
     imp_lbfgs_free(job->lbfgs);
     free(job->image);
     free(job->gradient);
-    free(job->good);
+    free(job->best);
     free(job);
 }
 
@@ -210,17 +224,39 @@ imp_status imp_style_evaluate(imp_style *job, imp_style_progress *out) {
     return report(job, out);
 }
 
+#define MAX_RETRIES 5
+
+/* The loss is not finite, or ten times the best: back to the best image with half the rate
+ * and no memory of the way here; after MAX_RETRIES of these, IMP_ERR_NUMERIC. */
+static imp_status step_back(imp_style *job, size_t count, double loss) {
+    if (isfinite(job->best_loss))
+        memcpy(job->image, job->best, count * sizeof *job->image);
+    if (++job->retries > MAX_RETRIES || !isfinite(job->best_loss))
+        return imp_fail(job->ctx, IMP_ERR_NUMERIC,
+            "iteration %zu: the loss is %g, the best was %g: try a lower rate", job->done,
+            loss, job->best_loss);
+    job->rate *= 0.5;
+    imp_note(job->ctx, "iteration %zu: the loss rose to %g: back to the best, rate %g",
+        job->done, loss, job->rate);
+    imp_gradient_free(job->adam);
+    job->adam = NULL;
+    return make_adam(job, count);
+}
+
 static imp_status adam_step(imp_style *job, imp_style_progress *out) {
     size_t count = 3 * job->objective.width * job->objective.height;
-    imp_objective_evaluate(&job->objective, job->image, job->gradient, &job->parts);
+    double loss =
+        imp_objective_evaluate(&job->objective, job->image, job->gradient, &job->parts);
     job->done++;
-    imp_status s = report(job, out);
-    if (s) {
-        if (job->done > 1) memcpy(job->image, job->good, count * sizeof *job->image);
-        return s;
+    *out = job->parts;
+    out->iteration = job->done;
+    if (!isfinite(loss) || loss > 10.0 * job->best_loss)
+        return step_back(job, count, loss);
+    if (loss < job->best_loss) {
+        job->best_loss = loss;
+        memcpy(job->best, job->image, count * sizeof *job->image);
     }
-    memcpy(job->good, job->image, count * sizeof *job->image);
-    imp_gradient_step(job->adam, job->image, job->gradient, job->options.rate);
+    imp_gradient_step(job->adam, job->image, job->gradient, job->rate);
     return IMP_OK;
 }
 
