@@ -22,11 +22,12 @@ typedef enum imp_mnist_part { IMP_MNIST_TRAIN, IMP_MNIST_TEST } imp_mnist_part;
 
 typedef struct imp_dataset imp_dataset; /* labelled grey pictures of one size */
 
-/* Read train-images-idx3-ubyte and train-labels-idx1-ubyte (or t10k-...) from folder
- * dir, each plain or with .gz. IDX, big endian: images magic 2051, count, rows,
- * columns, bytes; labels magic 2049, count, bytes. Errors: IMP_ERR_DATA (file, field,
- * expected, found) for a file that is missing, truncated, too long, of another magic,
- * of another count than its labels, or with a label above 9; IMP_ERR_LIMIT. */
+/* Read train-images-idx3-ubyte and train-labels-idx1-ubyte (or t10k-...) from folder dir,
+ * each plain or with .gz.
+ * IDX, big endian: images magic 2051, count, rows, columns, bytes; labels magic 2049,
+ * count, bytes. Errors: IMP_ERR_DATA (file, field, expected, found) for a file that is
+ * missing, truncated, too long, of another magic, of another count than its labels, or
+ * with a label above 9; IMP_ERR_LIMIT. */
 IMP_API IMP_MUST_USE imp_status imp_mnist_load(
     imp_ctx *ctx, imp_dataset **out, const char *dir, imp_mnist_part part);
 IMP_API void imp_dataset_free(imp_dataset *set);

@@ -13,8 +13,7 @@
  *     imp_ctx_free(ctx);
  *
  * The library never prints, never exits and never asserts on input. A context and
- * everything made with it belongs to one thread at a time; two contexts are
- * independent.
+ * everything made with it belongs to one thread at a time; two contexts are independent.
  */
 #ifndef IMPASTO_H
 #define IMPASTO_H
@@ -81,9 +80,9 @@ IMP_API const char *imp_version(void);           /* "0.1.0" */
 IMP_API IMP_MUST_USE imp_status imp_write_file(
     imp_ctx *ctx, const char *path, const void *data, size_t size, bool overwrite);
 
-/* Could path be written later? Folder there and writable; path absent, or overwrite;
- * path not the same file as any of the n inputs (also with overwrite). To be asked
- * before the work, not after. Errors: IMP_ERR_FILE. */
+/* Could path be written later? Folder there and writable; path absent, or overwrite; path
+ * not the same file as any of the n inputs (also with overwrite). To be asked before the
+ * work, not after. Errors: IMP_ERR_FILE. */
 IMP_API IMP_MUST_USE imp_status imp_check_output(imp_ctx *ctx, const char *path,
     bool overwrite, const char *const *inputs, size_t n);
 

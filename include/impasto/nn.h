@@ -127,7 +127,8 @@ IMP_API IMP_MUST_USE imp_status imp_graph_read_gradient(
 IMP_API const float *imp_graph_gradient(const imp_graph *g, imp_id id);
 
 /* Run. forward returns the weighted total of the losses (0 without); backward needs a
- * forward before it. Neither can fail. */
+ * forward before it. Neither can fail; a graph that is
+ * not planned gives NaN and does nothing. Gradients last until the next forward. */
 IMP_API double imp_graph_forward(imp_graph *g);
 IMP_API void imp_graph_backward(imp_graph *g);
 IMP_API double imp_graph_loss_value(const imp_graph *g, imp_id loss); /* unweighted */

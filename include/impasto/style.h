@@ -64,7 +64,7 @@ IMP_API const char *imp_style_preset_name(size_t i); /* NULL: beyond */
 typedef struct imp_style_progress {
     size_t iteration;
     double loss;    /* the objective, unscaled */
-    double content; /* mean of Lc over the content layers, as system.md has it */
+    double content; /* mean of Lc over the content layers: src/style/objective.c */
     double style;   /* sum of w_l Ll, w_l = 1/layers unless given */
 } imp_style_progress;
 

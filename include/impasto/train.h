@@ -55,7 +55,8 @@ typedef struct imp_train imp_train;
  * Errors: IMP_ERR_ARG where sizes do not fit or an option is out of range. */
 IMP_API IMP_MUST_USE imp_status imp_train_new(imp_ctx *ctx, imp_train **out,
     imp_model *model, const imp_dataset *set, const imp_train_options *options);
-/* One pass over the set, in an order of its own. The callback, where there is one, is
+/* One pass over the set in whole batches, in an order of its own; what is left over (less
+ * than a batch) waits for the next epoch's order. The callback, where there is one, is
  * told the batches done and the batches of the epoch; false from it ends the epoch
  * early. Errors: IMP_ERR_NUMERIC where the loss is not finite. */
 IMP_API IMP_MUST_USE imp_status imp_train_epoch(

@@ -58,10 +58,10 @@ static inline size_t imp_map_offset(
     return (((n * blocks + c / 16) * s->h + h) * s->w + w) * 16 + c % 16;
 }
 /* Weights O, I, KH, KW are kept as the right side of a matrix product, in panels of 16
- * outputs: panel O/16, then the reduction index r, then 16 outputs. r runs over taps of
- * 16: I >= 16: I/16, KH, KW, 16 inputs  (a tap is 16 inputs of one pixel) I <  16: the
- * plain order I, KH, KW, filled up to a multiple of 16 imp_weight_depth is the number
- * of r, a multiple of 16. */
+ * outputs: panel O/16, then the reduction index r, then 16 outputs. r runs over taps of 16:
+ *   I >= 16: I/16, KH, KW, 16 inputs  (a tap is 16 inputs of one pixel)
+ *   I <  16: the plain order I, KH, KW, filled up to a multiple of 16
+ * imp_weight_depth is the number of r, a multiple of 16. */
 static inline size_t imp_weight_depth(const imp_shape *s) {
     return s->c >= 16 ? imp_round16(s->c) * s->h * s->w
                       : imp_round16(s->c * s->h * s->w);
@@ -79,12 +79,11 @@ static inline size_t imp_weight_offset(
 imp_threads *imp_threads_new(int n);
 void imp_threads_free(imp_threads *t);
 int imp_threads_count(const imp_threads *t);
-/* How many threads to use unless told: allowed processors, at most the cgroup's quota.
- */
+/* How many threads to use unless told: allowed processors, at most the cgroup's quota. */
 int imp_threads_default(void);
 /* Call run(arg, task, thread) once for every task 0 .. tasks-1, thread in 0 .. n-1, and
- * return when all are done. Tasks must own their outputs and may not depend on thread
- * but for scratch memory: the bits of the result are the same for any n. */
+ * return when all are done. Tasks must own their outputs and may not depend on thread but
+ * for scratch memory: the bits of the result are the same for any n. */
 typedef void (*imp_task_fn)(void *arg, size_t task, int thread);
 void imp_parallel(imp_ctx *ctx, size_t tasks, imp_task_fn run, void *arg);
 
@@ -117,8 +116,7 @@ imp_status imp_file_open(
 void imp_file_close(imp_file *f);
 
 /* A file written piece by piece into a temporary beside path; commit syncs and renames.
- * After an error every later call returns it; abort (also after commit) is always
- * right. */
+ * After an error every later call returns it; abort (also after commit) is always right. */
 typedef struct imp_writer {
     imp_ctx *ctx;
     int fd;

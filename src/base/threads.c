@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * threads.c: a small pool. Tasks are handed out by an atomic counter, so the pool
- * balances itself; since a task owns its outputs, who does it makes no difference to
- * the result. An idle thread spins for a moment, then sleeps: quiet when there is
- * nothing to do, and seven threads on two processors do not wait for one another by
- * burning both.
+ * threads.c: a small pool. Tasks are handed out by an atomic counter, so the pool balances
+ * itself; since a task owns its outputs, who does it makes no difference to the result. An
+ * idle thread spins for a moment, then sleeps: quiet when there is nothing to do, and
+ * seven threads on two processors do not wait for one another by burning both.
  */
 #include "base/base.h"
 

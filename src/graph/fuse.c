@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * fuse.c: rewrites the graph before it is placed. The unfused operations stay as the
- * oracle of the fused.
+ * fuse.c: rewrites the graph before it is placed. The unfused operations stay as the oracle
+ * of the fused.
  */
 #include "graph/plan.h"
 

@@ -41,11 +41,19 @@ imp_id imp_graph_find(const imp_graph *g, const char *name) {
 }
 
 void imp_graph_keep(imp_graph *g, imp_id id) {
-    if (valid(g, id)) g->nodes[id].keep = true;
+    if (valid(g, id) && !g->planned) g->nodes[id].keep = true;
 }
 
 void imp_graph_loss(imp_graph *g, imp_id loss, double weight) {
     if (!valid(g, loss)) return;
+    const imp_op *op = g->nodes[loss].op;
+    if (!op || !op->scalar) {
+        if (!g->status)
+            g->status = imp_fail(g->ctx, IMP_ERR_ARG,
+                "graph: value %d (%s): expected a loss, one number", loss,
+                g->nodes[loss].name);
+        return;
+    }
     g->nodes[loss].weight = weight;
     g->nodes[loss].in_total = true;
 }

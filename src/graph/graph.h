@@ -22,8 +22,8 @@ typedef struct imp_node {
     double weight;          /* a loss: its share of the total */
     bool in_total;
     double loss;
-    bool active;  /* runs backward: between a loss of the total and a gradient asked for
-                   */
+    bool
+        active; /* runs backward: between a loss of the total and a gradient asked for */
     bool written; /* backward: its gradient has a first term */
     imp_need need;
     /* placed by the plan, in bytes from the block's start; SIZE_MAX: not there */
@@ -35,7 +35,7 @@ struct imp_graph {
     imp_node *nodes;
     size_t count, room;
     imp_status status; /* the first error of a builder */
-    bool planned, backward;
+    bool planned;
     size_t bytes;
     size_t scratch_at, scratch;          /* offset and size */
     size_t thread_scratch, thread_bytes; /* for each thread: asked, and rounded up */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * plan.c: when is each value, gradient and saved byte alive, and where in the one block
- * of memory does it lie? Time runs over the forward pass, 0 .. N-1, and back, N ..
- * 2N-1: node i runs forward at i and backward at 2N-1-i. What never lives at the same
- * time may share memory: largest first, each at the lowest place that is free for its
- * life (Greedy by Size for Offset Calculation, Pisarchyk & Lee 2020).
+ * plan.c: when is each value, gradient and saved byte alive, and where in the one block of
+ * memory does it lie? Time runs over the forward pass, 0 .. N-1, and back, N .. 2N-1: node i
+ * runs forward at i and backward at 2N-1-i. What never lives at the same time may share
+ * memory: largest first, each at the lowest place that is free for its life (Greedy by Size
+ * for Offset Calculation, Pisarchyk & Lee 2020).
  */
 #include "graph/plan.h"
 
@@ -97,8 +97,7 @@ static void add_value(plan *p, size_t i) {
     if (n->fused || n->parameter || (n->op && n->op->scalar)) return;
     size_t size = imp_blocked_count(n->shape) * sizeof(float);
     size_t last = last_read(g, i);
-    if (!n->op) { /* written by the caller at any time, and there for the next run too
-                   */
+    if (!n->op) { /* written by the caller at any time, and there for the next run too */
         p->value_life[i] = p->count;
         add_life(p, size, 0, end_of_time(g), &n->value);
         return;
@@ -185,6 +184,7 @@ static imp_status place_all(plan *p) {
 
 imp_status imp_graph_estimate(imp_graph *g, bool backward) {
     if (g->status) return g->status;
+    if (g->planned) return imp_fail(g->ctx, IMP_ERR_ARG, "graph: planned already");
     imp_graph_fuse(g);
     find_active(g, backward);
     find_needs(g);
@@ -208,7 +208,6 @@ imp_status imp_graph_estimate(imp_graph *g, bool backward) {
 imp_status imp_graph_plan(imp_graph *g, bool backward) {
     imp_status s = imp_graph_estimate(g, backward);
     if (s) return s;
-    if (g->planned) return imp_fail(g->ctx, IMP_ERR_ARG, "graph: planned already");
     g->block = imp_alloc(g->bytes ? g->bytes : 64);
     if (!g->block)
         return imp_fail(g->ctx, IMP_ERR_LIMIT,

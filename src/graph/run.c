@@ -4,6 +4,8 @@
  */
 #include "graph/graph.h"
 
+#include <math.h>
+
 static const float *value_of(const imp_graph *g, imp_id id) {
     const imp_node *n = &g->nodes[id];
     if (n->parameter) return n->parameter;
@@ -35,6 +37,7 @@ static imp_call call_of(imp_graph *g, imp_node *n) {
 
 double imp_graph_forward(imp_graph *g) {
     double total = 0.0;
+    if (!g->block) return NAN;
     for (size_t i = 0; i < g->count; i++) {
         imp_node *n = &g->nodes[i];
         if (!n->op || n->fused) continue;
@@ -46,6 +49,7 @@ double imp_graph_forward(imp_graph *g) {
 }
 
 void imp_graph_backward(imp_graph *g) {
+    if (!g->block) return;
     for (size_t i = 0; i < g->count; i++) g->nodes[i].written = false;
     for (size_t i = g->count; i-- > 0;) {
         imp_node *n = &g->nodes[i];

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * gemm.c: one thread's share of a packed matrix product. The reduction is cut into
- * blocks of IMP_GEMM_TAPS x 16, so that a panel of b (16 KiB) stays in the first-level
- * cache while all row tiles pass, and the packed rows (168 KiB) in the second. Block
- * sizes are constants: the order of additions, and so the bits, depend on nothing.
+ * gemm.c: one thread's share of a packed matrix product. The reduction is cut into blocks
+ * of IMP_GEMM_TAPS x 16, so that a panel of b (16 KiB) stays in the first-level cache while
+ * all row tiles pass, and the packed rows (168 KiB) in the second. Block sizes are
+ * constants: the order of additions, and so the bits, depend on nothing.
  */
 #include "kernel/kernel.h"
 

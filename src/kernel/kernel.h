@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * kernel.h: the table of inner loops, one for each level of instructions. A kernel is
- * one thread's, allocates nothing and cannot fail. All arrays are blocked by 16 floats.
+ * kernel.h: the table of inner loops, one for each level of instructions. A kernel is one
+ * thread's, allocates nothing and cannot fail. All arrays are blocked by 16 floats.
  */
 #ifndef IMP_KERNEL_H
 #define IMP_KERNEL_H
@@ -26,12 +26,10 @@ typedef struct imp_kernels {
     size_t mr, nb;                         /* the gemm tile: rows, panels */
     void (*gemm)(const imp_gemm_tile *t);  /* mr x nb*16 */
     void (*gemm1)(const imp_gemm_tile *t); /* mr x 16 */
-    /* g[i*16 + j] = (add ? g : 0) + sum over p < count of a[p*a_step + i] b[p*b_step +
-     * j] */
+    /* g[i*16 + j] = (add ? g : 0) + sum over p < count of a[p*a_step + i] b[p*b_step + j] */
     void (*outer)(size_t count, const float *a, size_t a_step, const float *b,
         size_t b_step, float *g, bool add);
-    /* Vector work on n floats, n a multiple of 16. mask: one bit a float, 16 to a word.
-     */
+    /* Vector work on n floats, n a multiple of 16. mask: one bit a float, 16 to a word. */
     void (*relu)(
         size_t n, const float *x, float *y, uint16_t *mask); /* mask may be NULL */
     void (*mask)(size_t n, const float *dy, const uint16_t *mask, float *dx, bool add);
@@ -51,7 +49,7 @@ typedef struct imp_kernels {
         float b1, float b2, float eps, float c1, float c2);
 } imp_kernels;
 
-/* The table of a level; NULL where it is not built in. */
+/* The table of a level; the generic one where that level is not built in. */
 const imp_kernels *imp_kernels_for(imp_cpu cpu);
 
 /* --- packed matrix product, one thread's share: gemm.c --- */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * vec.inc.h: vector work, written once in plain C and compiled at every level:
- * LEVEL(name) gives the function its suffix, the file that includes this one its flags.
- * Loops over 16 lanes and no contraction: every level gives the same bits.
+ * vec.inc.h: vector work, written once in plain C and compiled at every level: LEVEL(name)
+ * gives the function its suffix, the file that includes this one its flags. Loops over 16
+ * lanes and no contraction: every level gives the same bits.
  */
 #include "kernel/levels.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * metadata.c: how a file says what a network wants to see. All values are strings, as
- * the container asks.
+ * metadata.c: how a file says what a network wants to see. All values are strings, as the
+ * container asks.
  */
 #include "model/metadata.h"
 
@@ -106,6 +106,8 @@ imp_status imp_metadata_read(
                                                           "crop", "squash"};
     static const char *const flats[] = {"chw", "hwc"};
     imp_input_spec *spec = &m->info.input;
+    const char *origin = imp_safetensors_metadata(st, "origin");
+    m->info.random = origin && !strcmp(origin, "random");
     input_of_naming(spec, naming);
     bool gray = spec->channels == 1;
     size_t order = spec->bgr, range = spec->range > 1,
@@ -157,6 +159,7 @@ imp_status imp_metadata_write(imp_ctx *ctx, imp_metadata *md, const imp_model *m
     add_pair(md, "input.range", spec->range > 1 ? "255" : "1");
     add_pair(md, "input.size", md->numbers[2]);
     add_pair(md, "input.std", md->numbers[1]);
+    if (m->info.random) add_pair(md, "origin", "random");
     if (m->info.divisor > 1) add_pair(md, "width.divisor", md->numbers[3]);
     if (!m->labels) return IMP_OK;
     json_t *list = json_array();

@@ -15,7 +15,7 @@ imp_status imp_metadata_read(
 imp_status imp_metadata_number(imp_ctx *ctx, const imp_safetensors *st, const char *key,
     size_t otherwise, size_t *out);
 
-#define IMP_METADATA_PAIRS 10
+#define IMP_METADATA_PAIRS 11
 typedef struct imp_metadata {
     imp_safetensors_pair pairs[IMP_METADATA_PAIRS];
     size_t n;

@@ -89,7 +89,7 @@ const char *imp_model_label(const imp_model *m, size_t id) {
     if (id >= m->info.classes) return NULL;
     if (m->labels) return m->labels[id];
     if (m->info.classes == 1000) return imp_imagenet_labels[id];
-    return id < 10 ? digits[id] : "";
+    return id < 10 ? digits[id] : NULL;
 }
 
 size_t imp_model_tensor_count(const imp_model *m) {

@@ -47,8 +47,7 @@ struct imp_model {
 imp_status imp_zoo_build(imp_ctx *ctx, imp_model *m, const imp_model_options *options);
 /* Drop all layers from number n on. */
 void imp_zoo_cut(imp_model *m, size_t n);
-/* Make the tensors of the layers there are: first names and shapes, then memory (zero).
- */
+/* Make the tensors of the layers there are: first names and shapes, then memory (zero). */
 imp_status imp_zoo_shapes(imp_ctx *ctx, imp_model *m);
 imp_status imp_zoo_allocate(imp_ctx *ctx, imp_model *m);
 bool imp_layer_has_weights(const imp_layer *l);

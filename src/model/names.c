@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * names.c: what others call the parameters of the same networks. torchvision and timm
- * number VGG's features through: a convolution, its ReLU and a pool count one each.
+ * names.c: what others call the parameters of the same networks. torchvision and timm number
+ * VGG's features through: a convolution, its ReLU and a pool count one each.
  */
 #include "model/names.h"
 

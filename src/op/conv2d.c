@@ -1,23 +1,21 @@
 /* SPDX-License-Identifier: MIT
  *
  * conv2d.c: two-dimensional convolution (cross-correlation, as the field has it) of any
- * kernel, stride s and padding p. X is N, C, H, W; W is O, C, KH, KW; Y is N, O, OH, OW
- * with OH = (H + 2p - KH)/s + 1:
+ * kernel, stride s and padding p. X is N, C, H, W; W is O, C, KH, KW; Y is N, O, OH, OW with
+ * OH = (H + 2p - KH)/s + 1:
  *
- *     Xpad(n,c,h,w) = X(n,c,h-p,w-p) inside; outside 0, or the nearest pixel
- * (replicate) Y(n,o,i,j)    = b(o) + sum_c sum_kh sum_kw W(o,c,kh,kw) Xpad(n,c, i s +
- * kh, j s + kw) dW(o,c,kh,kw) = sum_n sum_ij dY(n,o,i,j) Xpad(n,c, i s + kh, j s + kw)
+ *     Xpad(n,c,h,w) = X(n,c,h-p,w-p) inside; outside 0, or the nearest pixel (replicate)
+ *     Y(n,o,i,j)    = b(o) + sum_c sum_kh sum_kw W(o,c,kh,kw) Xpad(n,c, i s + kh, j s + kw)
+ *     dW(o,c,kh,kw) = sum_n sum_ij dY(n,o,i,j) Xpad(n,c, i s + kh, j s + kw)
  *     db(o)         = sum_n sum_ij dY(n,o,i,j)
  *     dXpad(n,c, i s + kh, j s + kw) += sum_o dY(n,o,i,j) W(o,c,kh,kw)
  *
- * dX is dXpad without its border; with replicate padding the border is added to the
- * pixel that it repeats. (LeCun et al. 1998; the gradients follow from the sum by
- * inspection.)
+ * dX is dXpad without its border; with replicate padding the border is added to the pixel
+ * that it repeats. (LeCun et al. 1998; the gradients follow from the sum by inspection.)
  *
- * Fast: a matrix product of pixels by taps (packed on the way, 16 channels of one pixel
- * a tap) with taps by outputs. The gradient by the input is the same product with the
- * weights transposed; the one by the weights is a sum over the pixels of outer
- * products.
+ * Fast: a matrix product of pixels by taps (packed on the way, 16 channels of one pixel a
+ * tap) with taps by outputs. The gradient by the input is the same product with the weights
+ * transposed; the one by the weights is a sum over the pixels of outer products.
  */
 #include "op/matmul.h"
 
@@ -47,8 +45,7 @@ static imp_status conv2d_shape(
 
 /* --- reference --- */
 
-/* The source of padded coordinate i on a side of n pixels; n where there is none
- * (zero). */
+/* The source of padded coordinate i on a side of n pixels; n where there is none (zero). */
 static size_t source_of(size_t i, size_t pad, size_t n, imp_padding padding) {
     if (i >= pad && i - pad < n) return i - pad;
     if (padding == IMP_PAD_ZERO) return n;
@@ -104,8 +101,8 @@ static void conv2d_backward_ref(const imp_ref_call *c) {
 
 /* --- fast: packing the left side --- */
 
-/* Rows are the pixels of a grid of `wide` a row. Forward: the grid of outputs, taps of
- * x. Backward: the grid of padded (replicate) or plain inputs, taps of dy. */
+/* Rows are the pixels of a grid of `wide` a row. Forward: the grid of outputs, taps of x.
+ * Backward: the grid of padded (replicate) or plain inputs, taps of dy. */
 typedef struct pixels {
     const float *map; /* one sample, blocked */
     size_t c, h, w;   /* of the map */
@@ -131,8 +128,7 @@ static size_t backward_source(const pixels *s, size_t in, size_t k, size_t n) {
 
 typedef size_t (*source_fn)(const pixels *s, size_t i, size_t k, size_t n);
 
-/* One tap (16 channels of block cb, kernel position kh, kw) of `rows` pixels from row0.
- */
+/* One tap (16 channels of block cb, kernel position kh, kw) of `rows` pixels from row0. */
 static inline void pack_tap(const pixels *s, source_fn source, size_t row0, size_t rows,
     size_t cb, size_t kh, size_t kw, float *a) {
     const float *map = s->map + cb * s->h * s->w * 16;
@@ -183,27 +179,46 @@ static void pack_backward(const void *source, size_t row0, size_t rows, size_t t
     pack_taps(source, backward_source, row0, rows, tap0, taps, a, a_tap);
 }
 
-/* Fewer than 16 channels: the reduction runs over c, kh, kw without gaps. */
-static void pack_forward_dense(const void *source, size_t row0, size_t rows,
-    size_t tap0, size_t taps, float *a, size_t a_tap) {
-    const pixels *s = source;
-    for (size_t t = 0; t < taps; t++)
-        for (size_t l = 0; l < 16; l++) {
-            size_t r = (tap0 + t) * 16 + l;
-            size_t kw = r % s->kw, kh = r / s->kw % s->kh, c = r / s->kw / s->kh;
-            size_t i = row0 / s->wide, j = row0 % s->wide;
-            float *out = a + t * a_tap + l;
-            for (size_t m = 0; m < rows; m++, out += 16) {
-                size_t h = ABSENT, w = ABSENT;
-                if (c < s->c) {
-                    h = forward_source(s, i, kh, s->h);
-                    w = forward_source(s, j, kw, s->w);
-                }
-                bool there = h != ABSENT && w != ABSENT;
-                *out = there ? s->map[(h * s->w + w) * 16 + c] : 0.0f;
-                if (++j == s->wide) i++, j = 0;
-            }
+/* Fewer than 16 channels: the reduction index r runs over c, kh, kw without gaps. */
+static float dense_value(const pixels *s, size_t i, size_t j, size_t r) {
+    size_t h = forward_source(s, i, r / s->kw % s->kh, s->h);
+    size_t w = forward_source(s, j, r % s->kw, s->w);
+    if (h == ABSENT || w == ABSENT) return 0.0f;
+    return s->map[(h * s->w + w) * 16 + r / s->kw / s->kh];
+}
+
+/* Does the window of output i on a side of n pixels lie inside? */
+static bool inside(const pixels *s, size_t i, size_t kernel, size_t n) {
+    size_t first = i * s->stride;
+    return first >= s->pad && first - s->pad + kernel <= n;
+}
+
+/* 16 of r from r0 on. Inside the map they lie at constant distances from the window. */
+static void pack_dense_tap(const pixels *s, size_t row0, size_t rows, size_t r0, float *a) {
+    size_t offset[16], depth = s->c * s->kh * s->kw;
+    size_t lanes = depth - r0 < 16 ? depth - r0 : 16;
+    for (size_t l = 0; l < lanes; l++) {
+        size_t r = r0 + l;
+        offset[l] = (r / s->kw % s->kh * s->w + r % s->kw) * 16 + r / s->kw / s->kh;
+    }
+    size_t i = row0 / s->wide, j = row0 % s->wide;
+    for (size_t m = 0; m < rows; m++, a += 16) {
+        if (inside(s, i, s->kh, s->h) && inside(s, j, s->kw, s->w)) {
+            const float *window = s->map
+                + ((i * s->stride - s->pad) * s->w + j * s->stride - s->pad) * 16;
+            for (size_t l = 0; l < lanes; l++) a[l] = window[offset[l]];
+        } else {
+            for (size_t l = 0; l < lanes; l++) a[l] = dense_value(s, i, j, r0 + l);
         }
+        for (size_t l = lanes; l < 16; l++) a[l] = 0.0f;
+        if (++j == s->wide) i++, j = 0;
+    }
+}
+
+static void pack_forward_dense(const void *source, size_t row0, size_t rows, size_t tap0,
+    size_t taps, float *a, size_t a_tap) {
+    for (size_t t = 0; t < taps; t++)
+        pack_dense_tap(source, row0, rows, (tap0 + t) * 16, a + t * a_tap);
 }
 
 /* --- fast: the three products --- */
@@ -323,8 +338,7 @@ typedef struct fold_job {
     size_t pad;
 } fold_job;
 
-/* One block of 16 channels of one sample: every padded pixel to the pixel it repeats.
- */
+/* One block of 16 channels of one sample: every padded pixel to the pixel it repeats. */
 static void fold_task(void *arg, size_t task, int thread) {
     (void)thread;
     const fold_job *j = arg;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * gram.c: the Gram matrix of a feature map X of C channels over H x W places, the style
- * of a layer (Gatys, Ecker & Bethge 2016, eq. 3), divided by the number of places so
- * that maps of different sizes compare:
+ * gram.c: the Gram matrix of a feature map X of C channels over H x W places, the style of a
+ * layer (Gatys, Ecker & Bethge 2016, eq. 3), divided by the number of places so that maps of
+ * different sizes compare:
  *
  *     G(i,j)  = 1/(HW) sum_hw X(i,h,w) X(j,h,w)
  *     dX(i,p) = 1/(HW) sum_j (dG(i,j) + dG(j,i)) X(j,p)
@@ -49,10 +49,9 @@ static void gram_backward_ref(const imp_ref_call *c) {
 
 /* --- fast --- */
 
-/* Places are cut into chunks, chunks dealt to at most PARTS parts. A chunk's products
- * are summed in float32, the chunks of a part in double, the parts in order: nothing
- * depends on the number of threads. Only blocks on and above the diagonal are computed.
- */
+/* Places are cut into chunks, chunks dealt to at most PARTS parts. A chunk's products are
+ * summed in float32, the chunks of a part in double, the parts in order: nothing depends on
+ * the number of threads. Only blocks on and above the diagonal are computed. */
 #define CHUNK 1024
 #define PARTS 16
 
@@ -84,8 +83,8 @@ static imp_need gram_need(
         .thread_scratch = IMP_GEMM_SCRATCH};
 }
 
-/* Wide maps are shared out by parts alone (all pairs of a chunk while it is in the
- * cache), maps of many channels by rows of blocks as well. */
+/* Wide maps are shared out by parts alone (all pairs of a chunk while it is in the cache),
+ * maps of many channels by rows of blocks as well. */
 static size_t rows_at_once(const imp_shape *x) {
     return x->c >= 256 ? 1 : imp_round16(x->c) / 16;
 }

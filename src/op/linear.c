@@ -5,9 +5,8 @@
  *     Y = X W + 1 b
  *     dX = dY W',  dW = X' dY,  db = column sums of dY
  *
- * (For one sample y = W'x + b. Some course texts print dx = W'dy; with W of m x n the
- * shapes only fit dx = W dy.) Files keep W as O, I: n x m, and so do the reference
- * pair's weights.
+ * (For one sample y = W'x + b. Some course texts print dx = W'dy; with W of m x n the shapes
+ * only fit dx = W dy.) Files keep W as O, I: n x m, and so do the reference pair's weights.
  */
 #include "op/matmul.h"
 

@@ -4,6 +4,8 @@
  */
 #include "op/matmul.h"
 
+#include "kernel/reduce.h"
+
 #include <string.h>
 
 typedef struct product_job {
@@ -43,7 +45,7 @@ static void product_task(void *arg, size_t task, int thread) {
     }
 }
 
-void imp_product_run(const imp_call *c, imp_product *p) {
+void imp_product_run(const imp_call *c, const imp_product *p) {
     product_job j = {
         c, p, blocks_of(p->rows, IMP_GEMM_ROWS), blocks_of(p->panels, IMP_PANEL_GROUP)};
     imp_parallel(c->ctx, p->samples * j.row_blocks * j.panel_groups, product_task, &j);
@@ -84,8 +86,6 @@ void imp_transpose_weights(
         transpose_task, &j);
 }
 
-#define MASK_CHUNK 65536
-
 typedef struct mask_job {
     imp_ctx *ctx;
     size_t count;
@@ -96,14 +96,14 @@ typedef struct mask_job {
 static void mask_task(void *arg, size_t task, int thread) {
     (void)thread;
     const mask_job *j = arg;
-    size_t i = task * MASK_CHUNK,
-           n = j->count - i < MASK_CHUNK ? j->count - i : MASK_CHUNK;
+    size_t i = task * IMP_CHUNK,
+           n = j->count - i < IMP_CHUNK ? j->count - i : IMP_CHUNK;
     j->ctx->kernels->mask(n, j->dy + i, j->mask + i / 16, j->dy + i, false);
 }
 
 void imp_mask_gradient(imp_ctx *ctx, size_t count, float *dy, const uint16_t *mask) {
     mask_job j = {ctx, count, dy, mask};
-    imp_parallel(ctx, blocks_of(count, MASK_CHUNK), mask_task, &j);
+    imp_parallel(ctx, blocks_of(count, IMP_CHUNK), mask_task, &j);
 }
 
 typedef struct bias_job {

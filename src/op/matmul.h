@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * matmul.h: what conv2d and linear share, both being matrix products with blocked
- * weights.
+ * matmul.h: what conv2d, linear and gram share: they are matrix products with a blocked
+ * right side.
  */
 #ifndef IMP_MATMUL_H
 #define IMP_MATMUL_H
@@ -12,8 +12,8 @@
  * for any number of threads. */
 #define IMP_PANEL_GROUP 8
 
-/* Product g for each of `samples` right after each other: sample s reads
- * source_of(sources, s, ...) and writes g.y + s * y_sample. After a block is complete,
+/* The product for each of `samples`: sample s packs its rows from the source at
+ * source_base + s * source_size and writes gemm.y + s * y_sample. After a block is complete,
  * ReLU in place where mask is not NULL: bit l of word i is y[16 i + l] > 0. */
 typedef struct imp_product {
     imp_gemm gemm;
@@ -24,10 +24,10 @@ typedef struct imp_product {
     bool relu;
     uint16_t *mask;
 } imp_product;
-void imp_product_run(const imp_call *c, imp_product *p);
+void imp_product_run(const imp_call *c, const imp_product *p);
 
-/* Weights O, I, KH, KW to the panels of the product that backward needs: panel I/16,
- * taps (O/16, KH, KW) of 16 outputs, 16 inputs. */
+/* Weights O, I, KH, KW to the panels of the product that backward needs: panel I/16, taps
+ * (O/16, KH, KW) of 16 outputs, 16 inputs. */
 size_t imp_transposed_count(const imp_shape *w);
 void imp_transpose_weights(
     imp_ctx *ctx, const imp_shape *shape, const float *w, float *transposed);

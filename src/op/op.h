@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * op.h: what an operation is to the graph. Each lives in one file of this folder: the
- * equation, the reference pair (double, plain N C H W: the oracle), the fast pair
- * (float32, blocked by 16 channels), and the constant table that joins them to the
- * graph.
+ * equation, the reference pair (double, plain N C H W: the oracle), the fast pair (float32,
+ * blocked by 16 channels), and the constant table that joins them to the graph.
  */
 #ifndef IMP_OP_H
 #define IMP_OP_H
@@ -22,8 +21,8 @@ typedef struct imp_need {
     size_t thread_scratch;   /* bytes for one call, for each thread */
 } imp_need;
 
-/* One fast call. x, y, dy, dx are blocked maps (weights: blocked weights), aligned to
- * 64, tails zero: an op reads tails as zero and must write them as zero. */
+/* One fast call. x, y, dy, dx are blocked maps (weights: blocked weights), aligned to 64,
+ * tails zero: an op reads tails as zero and must write them as zero. */
 typedef struct imp_call {
     imp_ctx *ctx;
     const void *attr;
@@ -87,7 +86,7 @@ typedef struct imp_resample_attr {
     size_t height, width;
     imp_filter filter;
 } imp_resample_attr;
-/* loss = coefficient * sum (x - target)^2; the two losses of system.md, section 3. */
+/* loss = coefficient * sum (x - target)^2 */
 typedef struct imp_squared_error_attr {
     bool style; /* 1/(4 N C^2), else 1/(2 N C H W) */
 } imp_squared_error_attr;

@@ -5,9 +5,9 @@
  * columns that no window reaches are not read, and their gradient is 0:
  *
  *     maximum:  Y(n,c,i,j) = max over kh, kw < K of X(n,c, i s + kh, j s + kw)
- *               dX(n,c, i s + kh, j s + kw) += dY(n,c,i,j) for the kh, kw of the
- * maximum mean:     Y(n,c,i,j) = 1/K^2 sum over kh, kw < K of X(n,c, i s + kh, j s +
- * kw) dX(n,c, i s + kh, j s + kw) += dY(n,c,i,j) / K^2 for all kh, kw < K
+ *               dX(n,c, i s + kh, j s + kw) += dY(n,c,i,j) for the kh, kw of it
+ *     mean:     Y(n,c,i,j) = 1/K^2 sum over kh, kw < K of X(n,c, i s + kh, j s + kw)
+ *               dX(n,c, i s + kh, j s + kw) += dY(n,c,i,j) / K^2 for all kh, kw < K
  *
  * Of equal maxima the first takes the gradient, rows first. Where windows overlap (s <
  * K) their gradients add. (Maximum: Riesenhuber & Poggio 1999; mean: LeCun et al.

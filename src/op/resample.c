@@ -5,9 +5,10 @@
  * 1990). One axis of n pixels becomes one of m: output i is a weighted mean of the
  * inputs around its centre,
  *
- *     y(i) = sum_j R(i,j) x(j),   R(i,j) = f((j + 0.5 - centre) / wide) / sum of these
- * over j centre = (i + 0.5) n/m,     wide = max(1, n/m): the filter is widened when
- * shrinking
+ *     y(i)   = sum_j R(i,j) x(j)
+ *     R(i,j) = f((j + 0.5 - centre) / wide) / sum of these over j
+ *     centre = (i + 0.5) n/m
+ *     wide   = max(1, n/m): the filter is widened when shrinking
  *
  * over the j from max(0, trunc(centre - reach + 0.5)) up to, not including,
  * min(n, trunc(centre + reach + 0.5)), reach = wide times 2 (bicubic) or 3 (Lanczos),

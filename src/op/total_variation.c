@@ -4,9 +4,9 @@
  * form, as in Mahendran & Vedaldi 2015, eq. 4 with beta 2); a small weight on it
  * smooths a picture. The differences are those inside the picture:
  *
- *     L = 1/(N C H W) (sum (x(n,c,h+1,w) - x(n,c,h,w))^2 + sum (x(n,c,h,w+1) -
- * x(n,c,h,w))^2) dx(n,c,h,w) = 2/(N C H W) dL sum over the neighbours q, up to four, of
- * (x(n,c,h,w) - x(q))
+ *     L = 1/(N C H W) (sum (x(n,c,h+1,w) - x(n,c,h,w))^2
+ *                    + sum (x(n,c,h,w+1) - x(n,c,h,w))^2)
+ *     dx(n,c,h,w) = 2/(N C H W) dL sum_q (x(n,c,h,w) - x(q)), q its neighbours, up to four
  */
 #include "kernel/reduce.h"
 #include "op/op.h"

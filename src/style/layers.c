@@ -15,8 +15,7 @@ static size_t position(const imp_model *m, const char *name) {
     return SIZE_MAX;
 }
 
-/* "relu3_4" lies behind two pools; a name without a block ("relu2") behind block - 1.
- */
+/* "relu3_4" lies behind two pools; a name without a block ("relu2") behind block - 1. */
 static size_t least_side(const char *name) {
     int block = 1;
     sscanf(name, "relu%d", &block);

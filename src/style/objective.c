@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * objective.c: the objective of style transfer as one graph, all its gradients in a
- * single backward pass. X: the painted picture's features, Y: the content's, g and a:
- * the Gram matrices of the painted picture and of the style, divided by their places.
+ * objective.c: the objective of style transfer as one graph, all its gradients in a single
+ * backward pass. X: the painted picture's features, Y: the content's, g and a: the Gram
+ * matrices of the painted picture and of the style, divided by their places.
  *
  *     plain       L = alpha mean Lc + beta sum_l w_l Ll + gamma Ltv
  *                 Lc = 1/(2NCHW) sum (X - Y)^2,  Ll = 1/(4 N C^2) sum (g - a)^2
  *                 (Gatys, Ecker & Bethge 2016, eq. 1 to 7, with means for sums)
  *     normalised  L = cw mean sum (X - Y)^2 / sum Y^2
  *                     + sw sum_l w_l sum (g - a)^2 / sum a^2 + tv Ltv / 255^2
- *                 every term divided by what it would be for an empty picture, so that
- * one weight suits every picture and network
+ *                 every term divided by what it would be for an empty picture, so that one
+ *                 weight suits every picture and network
  *
  * The operations compute Lc, Ll and Ltv; all else is their weights.
  */
@@ -23,8 +23,7 @@ static imp_shape picture_shape(size_t width, size_t height) {
     return (imp_shape){1, 3, height, width, IMP_MAP};
 }
 
-/* A graph from a picture to activations (content layers) or Gram matrices (style
- * layers). */
+/* A graph from a picture to activations (content layers) or Gram matrices (style layers). */
 static imp_graph *build_targets(imp_ctx *ctx, const imp_objective_state *o, bool style,
     size_t width, size_t height, imp_id *x, imp_id *ids) {
     imp_graph *g = imp_graph_new(ctx);

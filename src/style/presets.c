@@ -29,8 +29,7 @@ static const imp_style_options presets[] = {
         .first = IMP_PAD_REPLICATE,
         .init = IMP_INIT_CONTENT,
     },
-    /* The course project that impasto grew from: Adam, from content mixed with noise.
-     */
+    /* The course project that impasto grew from: Adam, from content mixed with noise. */
     {
         .preset = "classic",
         .objective = IMP_PLAIN,
@@ -47,9 +46,8 @@ static const imp_style_options presets[] = {
         .first = IMP_PAD_ZERO,
         .init = IMP_INIT_MIX,
     },
-    /* Gatys, Ecker & Bethge 2016: L-BFGS from the content. Their style weight belongs
-     * to a network of other magnitudes; 1e-4 balances the Oxford weights:
-     * docs/presets.md. */
+    /* Gatys, Ecker & Bethge 2016: L-BFGS from the content. Their style weight belongs to a
+     * network of other magnitudes; 1e-4 balances the Oxford weights: docs/presets.md. */
     {
         .preset = "gatys",
         .objective = IMP_PLAIN,

@@ -10,8 +10,8 @@
 
 #define IMP_MAX_TAPS (2 * IMP_STYLE_MAX_LAYERS)
 
-/* The layers that an objective uses, content first, after those that the model lacks
- * have been dropped. */
+/* The layers that an objective uses, content first, after those that the model lacks have
+ * been dropped. */
 typedef struct imp_style_layers {
     const char *name[IMP_MAX_TAPS];
     size_t n_content, n_style;
@@ -21,8 +21,8 @@ typedef struct imp_style_layers {
     size_t least_side;                     /* pixels that the pools before it ask for */
 } imp_style_layers;
 
-/* layers.c. Errors: IMP_ERR_MODEL for a layer that the user named and the model lacks,
- * and where none is left. */
+/* layers.c. Errors: IMP_ERR_MODEL for a layer that the user named and the model lacks, and
+ * where none is left. */
 imp_status imp_style_layers_choose(imp_ctx *ctx, imp_style_layers *out,
     const imp_model *model, const imp_style_options *options);
 
@@ -42,17 +42,16 @@ typedef struct imp_objective_state {
     float *work;                 /* 3 planes */
 } imp_objective_state;
 
-/* Build the graphs, without memory yet, for a painted picture and a style of these
- * sizes. *bytes: the most that targets or painting will take at once. */
+/* Build the graphs, without memory yet, for a painted picture and a style of these sizes.
+ * *bytes: the most that targets or painting will take at once. */
 imp_status imp_objective_build(imp_ctx *ctx, imp_objective_state *o,
     const imp_model *model, const imp_style_options *options, size_t width,
     size_t height, size_t style_width, size_t style_height, size_t *bytes);
-/* Compute the targets from planes R, G, B of those sizes, get the memory, set the
- * weights. */
+/* Compute the targets from planes R, G, B of those sizes, get the memory, set the weights. */
 imp_status imp_objective_prepare(
     imp_ctx *ctx, imp_objective_state *o, const float *content, const float *style);
-/* The unscaled objective of planes rgb, and its parts; drgb, where not NULL: its
- * gradient times o->scale. */
+/* The unscaled objective of planes rgb, and its parts; drgb, where not NULL: its gradient
+ * times o->scale. */
 double imp_objective_evaluate(
     imp_objective_state *o, const float *rgb, float *drgb, imp_style_progress *parts);
 void imp_objective_free(imp_objective_state *o);

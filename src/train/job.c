@@ -121,7 +121,7 @@ imp_train_options imp_train_defaults(const char *architecture, imp_optimizer kin
     if (kind == IMP_ADAM) {
         o.rate = lenet ? 2e-3 : 1e-3;
     } else {
-        o.rate = lenet ? 0.03 : 0.1;
+        o.rate = lenet ? 0.01 : 0.1;
         o.momentum = lenet ? 0.9 : 0.0;
     }
     return o;
@@ -168,6 +168,7 @@ imp_status imp_train_new(imp_ctx *ctx, imp_train **out, imp_model *model,
     if (!job) return imp_fail(ctx, IMP_ERR_LIMIT, "train: no memory");
     job->ctx = ctx;
     job->model = model;
+    model->info.random = false;
     job->set = set;
     job->options = *options;
     job->order = malloc(imp_dataset_count(set) * sizeof *job->order);

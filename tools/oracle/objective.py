@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The style objective of system.md, section 3, as a function of an RGB image of 0..255."""
+"""The style objective (src/style/objective.c) as a function of an RGB image of 0..255."""
 import torch
 
 import network

@@ -3,7 +3,7 @@
 """Golden numbers of the whole style objective on a narrow VGG-19, by PyTorch in double.
 
 usage: tools/oracle/style.py [OUT]        (default tests/golden/style.safetensors)
-       tools/oracle/style.py --float32    how far a float32 run strays from the golden one
+       tools/oracle/style.py --float32    how far float32 runs stray from the golden one
 
 The file is itself a model file, float32: conv1_1.weight (O, I, 3, 3), conv1_1.bias (O) ...
 conv5_1.bias, a VGG-19 with channels / 16, and the metadata that says so. Besides, images
@@ -30,6 +30,10 @@ Trajectories at 64 x 64 for o = normalised (from large.content) and classic (fro
   large.<o>.lbfgs_evaluations   of the loss, so far, at the same moments
 For the normalised objective both optimisers are given loss and gradient times 3HW; the
 losses stored are unscaled. classic is not scaled.
+
+From half of all starts float32 flips a ReLU or a pool somewhere on the way, and L-BFGS makes
+1 % of it in ten iterations. START is one from which it does not: --float32 runs from starts
+moved by a rounding error, and all of them have to stay near.
 """
 import os
 import sys
@@ -43,6 +47,8 @@ from objective import Objective
 
 D = torch.float64
 DIVISOR = 16
+START = 31    # seed of large.classic.start's u
+RUNS = 24     # of --float32
 OBJECTIVES = {
     "normalised": dict(normalised=True, cw=0.5, sw=1.0, tv=0.0, replicate=True),
     "normalised_tv": dict(normalised=True, cw=0.5, sw=1.0, tv=0.3, replicate=True),
@@ -99,6 +105,7 @@ def make_inputs():
     pictures["small.start"] = content + 12 * torch.randn(content.shape, generator=random)
     content = pictures["large.content"]
     mean = torch.tensor(network.MEAN[::-1]).view(1, 3, 1, 1)
+    random.manual_seed(START)
     u = (torch.rand(content.shape, generator=random) - 0.5) * 40
     pictures["large.classic.start"] = mean + 0.5 * (content - mean) + 0.5 * u
     return weights, pictures
@@ -150,7 +157,7 @@ def evaluate(weights, pictures):
     return out
 
 
-def trajectories(weights, pictures):
+def trajectories(weights, pictures, talk=True):
     out = {}
     content = pictures["large.content"]
     for name in ("normalised", "classic"):
@@ -161,18 +168,29 @@ def trajectories(weights, pictures):
         for what, v in (("adam", adam(o, start, scale, 20)), ("lbfgs", losses),
                         ("lbfgs_evaluations", evaluations)):
             out[f"large.{name}.{what}"] = torch.tensor(v, dtype=D)
-            print(name, what, " ".join(f"{f:.6g}" for f in v))
+            if talk:
+                print(name, what, " ".join(f"{f:.6g}" for f in v))
     return out
+
+
+def compare_float32(golden_ones, weights, pictures):
+    for run in range(RUNS):
+        random = torch.Generator()
+        random.manual_seed(run)
+        moved = {k: t + 2e-5 * torch.randn(t.shape, generator=random) if "large" in k else t
+                 for k, t in pictures.items()}
+        others = trajectories(weights, moved, talk=False)
+        far = {k: ((others[k] - a) / a.clamp(1e-30)).abs().max().item()
+               for k, a in golden_ones.items()}
+        print(f"run {run}: worst relative", " ".join(f"{k} {f:.2g}" for k, f in far.items()))
+        assert max(far.values()) < 1e-4
 
 
 def main():
     weights, pictures = make_inputs()
     doubles = [{k: t.double() for k, t in d.items()} for d in (weights, pictures)]
     if sys.argv[1:] == ["--float32"]:
-        golden_ones, others = trajectories(*doubles), trajectories(weights, pictures)
-        for k, a in golden_ones.items():
-            print(f"{k}: worst relative {((others[k] - a) / a.clamp(1e-30)).abs().max():.2g}")
-        return
+        return compare_float32(trajectories(*doubles), weights, pictures)
     root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
     path = sys.argv[1] if len(sys.argv) > 1 else os.path.normpath(
         os.path.join(root, "tests", "golden", "style.safetensors"))

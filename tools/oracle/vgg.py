@@ -12,7 +12,7 @@ usage: tools/oracle/vgg.py classify MODEL PICTURE... [--fit crop|squash] [--roun
            loss and gradient in double of the normalised and the classic objective on
            venice.jpg in the style of starry-night.jpg
 
-MODEL is a safetensors file with our names: /work/shared/data/vgg19/assemble OUT makes the
+MODEL is a safetensors file with our names: one assembled from the data folder is the
 real one, `build/impasto model init vgg19 --seed N -o FILE` a seeded one. Its metadata tell
 the order of channels, mean, deviation, fit and flatten. The data are looked for in
 IMPASTO_DATA, else in ../shared/data beside the repository.
