@@ -122,17 +122,22 @@ static size_t forward_source(const pixels *s, size_t out, size_t k, size_t n) {
 
 static size_t backward_source(const pixels *s, size_t in, size_t k, size_t n) {
     size_t i = in + s->origin; /* = out * stride + k */
-    if (i < k || (i - k) % s->stride != 0) return ABSENT;
-    return (i - k) / s->stride < n ? (i - k) / s->stride : ABSENT;
+    if (i < k) return ABSENT;
+    size_t out = i - k;
+    if (s->stride > 1) { /* divisions are slow, and rarely needed */
+        if (out % s->stride) return ABSENT;
+        out /= s->stride;
+    }
+    return out < n ? out : ABSENT;
 }
 
 typedef size_t (*source_fn)(const pixels *s, size_t i, size_t k, size_t n);
 
-/* One tap (16 channels of block cb, kernel position kh, kw) of `rows` pixels from row0. */
-static inline void pack_tap(const pixels *s, source_fn source, size_t row0, size_t rows,
-    size_t cb, size_t kh, size_t kw, float *a) {
+/* One tap (16 channels of block cb, kernel position kh, kw) of `rows` pixels from grid row
+ * i, column j on. */
+static inline void pack_tap(const pixels *s, source_fn source, size_t i, size_t j,
+    size_t rows, size_t cb, size_t kh, size_t kw, float *a) {
     const float *map = s->map + cb * s->h * s->w * 16;
-    size_t i = row0 / s->wide, j = row0 % s->wide;
     while (rows > 0) {
         size_t run = s->wide - j < rows ? s->wide - j : rows;
         size_t h = source(s, i, kh, s->h);
@@ -159,8 +164,9 @@ static inline void pack_tap(const pixels *s, source_fn source, size_t row0, size
 static inline void pack_taps(const pixels *s, source_fn source, size_t row0,
     size_t rows, size_t tap0, size_t taps, float *a, size_t a_tap) {
     size_t kw = tap0 % s->kw, kh = tap0 / s->kw % s->kh, cb = tap0 / s->kw / s->kh;
+    size_t i = row0 / s->wide, j = row0 % s->wide;
     for (size_t t = 0; t < taps; t++, a += a_tap) {
-        pack_tap(s, source, row0, rows, cb, kh, kw, a);
+        pack_tap(s, source, i, j, rows, cb, kh, kw, a);
         if (++kw < s->kw) continue;
         kw = 0;
         if (++kh < s->kh) continue;
@@ -179,46 +185,68 @@ static void pack_backward(const void *source, size_t row0, size_t rows, size_t t
     pack_taps(source, backward_source, row0, rows, tap0, taps, a, a_tap);
 }
 
-/* Fewer than 16 channels: the reduction index r runs over c, kh, kw without gaps. */
-static float dense_value(const pixels *s, size_t i, size_t j, size_t r) {
-    size_t h = forward_source(s, i, r / s->kw % s->kh, s->h);
-    size_t w = forward_source(s, j, r % s->kw, s->w);
-    if (h == ABSENT || w == ABSENT) return 0.0f;
-    return s->map[(h * s->w + w) * 16 + r / s->kw / s->kh];
+/* Fewer than 16 channels: the reduction runs over c, kh, kw without gaps. */
+typedef struct dense_tap {
+    size_t lanes; /* of 16: the rest is zero */
+    struct {
+        size_t c, kh, kw;
+        size_t offset; /* from the window's first pixel, where all of it is inside */
+    } lane[16];
+} dense_tap;
+
+/* The tap that begins at c, kh, kw, which move on to the next. */
+static dense_tap next_dense_tap(const pixels *s, size_t *c, size_t *kh, size_t *kw) {
+    dense_tap t = {0};
+    for (; t.lanes < 16 && *c < s->c; t.lanes++) {
+        t.lane[t.lanes].c = *c;
+        t.lane[t.lanes].kh = *kh;
+        t.lane[t.lanes].kw = *kw;
+        t.lane[t.lanes].offset = (*kh * s->w + *kw) * 16 + *c;
+        if (++*kw < s->kw) continue;
+        *kw = 0;
+        if (++*kh < s->kh) continue;
+        *kh = 0;
+        ++*c;
+    }
+    return t;
 }
 
-/* Does the window of output i on a side of n pixels lie inside? */
 static bool inside(const pixels *s, size_t i, size_t kernel, size_t n) {
     size_t first = i * s->stride;
     return first >= s->pad && first - s->pad + kernel <= n;
 }
 
-/* 16 of r from r0 on. Inside the map they lie at constant distances from the window. */
-static void pack_dense_tap(const pixels *s, size_t row0, size_t rows, size_t r0, float *a) {
-    size_t offset[16], depth = s->c * s->kh * s->kw;
-    size_t lanes = depth - r0 < 16 ? depth - r0 : 16;
-    for (size_t l = 0; l < lanes; l++) {
-        size_t r = r0 + l;
-        offset[l] = (r / s->kw % s->kh * s->w + r % s->kw) * 16 + r / s->kw / s->kh;
-    }
-    size_t i = row0 / s->wide, j = row0 % s->wide;
-    for (size_t m = 0; m < rows; m++, a += 16) {
-        if (inside(s, i, s->kh, s->h) && inside(s, j, s->kw, s->w)) {
-            const float *window = s->map
-                + ((i * s->stride - s->pad) * s->w + j * s->stride - s->pad) * 16;
-            for (size_t l = 0; l < lanes; l++) a[l] = window[offset[l]];
-        } else {
-            for (size_t l = 0; l < lanes; l++) a[l] = dense_value(s, i, j, r0 + l);
+static void pack_dense_pixel(
+    const pixels *s, const dense_tap *t, size_t i, size_t j, float *a) {
+    if (inside(s, i, s->kh, s->h) && inside(s, j, s->kw, s->w)) {
+        size_t h = i * s->stride - s->pad, w = j * s->stride - s->pad;
+        const float *window = s->map + (h * s->w + w) * 16;
+        for (size_t l = 0; l < t->lanes; l++) a[l] = window[t->lane[l].offset];
+    } else {
+        for (size_t l = 0; l < t->lanes; l++) {
+            size_t h = forward_source(s, i, t->lane[l].kh, s->h);
+            size_t w = forward_source(s, j, t->lane[l].kw, s->w);
+            bool there = h != ABSENT && w != ABSENT;
+            a[l] = there ? s->map[(h * s->w + w) * 16 + t->lane[l].c] : 0.0f;
         }
-        for (size_t l = lanes; l < 16; l++) a[l] = 0.0f;
-        if (++j == s->wide) i++, j = 0;
     }
+    for (size_t l = t->lanes; l < 16; l++) a[l] = 0.0f;
 }
 
-static void pack_forward_dense(const void *source, size_t row0, size_t rows, size_t tap0,
-    size_t taps, float *a, size_t a_tap) {
-    for (size_t t = 0; t < taps; t++)
-        pack_dense_tap(source, row0, rows, (tap0 + t) * 16, a + t * a_tap);
+static void pack_forward_dense(const void *source, size_t row0, size_t rows,
+    size_t tap0, size_t taps, float *a, size_t a_tap) {
+    const pixels *s = source;
+    size_t r = tap0 * 16;
+    size_t kw = r % s->kw, kh = r / s->kw % s->kh, c = r / s->kw / s->kh;
+    size_t i0 = row0 / s->wide, j0 = row0 % s->wide;
+    for (size_t t = 0; t < taps; t++) {
+        dense_tap tap = next_dense_tap(s, &c, &kh, &kw);
+        size_t i = i0, j = j0;
+        for (size_t m = 0; m < rows; m++) {
+            pack_dense_pixel(s, &tap, i, j, a + t * a_tap + m * 16);
+            if (++j == s->wide) i++, j = 0;
+        }
+    }
 }
 
 /* --- fast: the three products --- */
