@@ -18,7 +18,7 @@
 #define PIXELS (SIDE * SIDE)
 #define COUNT  203 /* no multiple of a batch */
 
-static imp_dataset *set, *other; /* the same patterns, other noise */
+static imp_dataset *set, *other, *few; /* the same patterns, other noise */
 static const size_t hidden[] = {32, 16};
 static const imp_model_options nets[] = {
     {.architecture = "mlp", .hidden = hidden, .n_hidden = 2, .seed = 1},
@@ -124,14 +124,14 @@ static void learns(void **state) {
 
 /* The bytes of the saved model, to be freed. */
 static uint8_t *trained_file(int threads, const imp_model_options *net,
-    const imp_train_options *o, size_t *size) {
+    const imp_dataset *d, const imp_train_options *o, size_t *size) {
     imp_ctx *c;
     imp_model *m;
     imp_file f;
     imp_ctx_options options = {.threads = threads};
     assert_int_equal(imp_ctx_new(&c, &options), IMP_OK);
     assert_int_equal(imp_model_init(c, &m, net), IMP_OK);
-    train(c, m, set, o);
+    train(c, m, d, o);
     const char *path = in_folder("trained");
     assert_int_equal(imp_model_save(c, m, path, true), IMP_OK);
     imp_model_free(m);
@@ -151,10 +151,10 @@ static void threads_change_no_byte(void **state) {
             imp_train_options o = quick(nets[n].architecture, (imp_optimizer)kind);
             size_t size, again;
             o.epochs = 1;
-            o.batch = 37;
-            uint8_t *one = trained_file(1, &nets[n], &o, &size);
+            o.batch = 23;
+            uint8_t *one = trained_file(1, &nets[n], few, &o, &size);
             for (size_t i = 0; i < 3; i++) {
-                uint8_t *bytes = trained_file(counts[i], &nets[n], &o, &again);
+                uint8_t *bytes = trained_file(counts[i], &nets[n], few, &o, &again);
                 assert_int_equal(again, size);
                 assert_memory_equal(bytes, one, size);
                 free(bytes);
@@ -176,7 +176,8 @@ static void options_matter(void **state) {
     o[1].seed = 2;
     o[2].schedule = IMP_CONSTANT;
     o[3].rate *= 1.5;
-    for (size_t i = 0; i < 4; i++) bytes[i] = trained_file(1, &nets[0], &o[i], &size);
+    for (size_t i = 0; i < 4; i++)
+        bytes[i] = trained_file(1, &nets[0], set, &o[i], &size);
     for (size_t i = 1; i < 4; i++) assert_true(memcmp(bytes[0], bytes[i], size));
     for (size_t i = 0; i < 4; i++) free(bytes[i]);
 }
@@ -370,6 +371,8 @@ static void mnist(void **state) {
 static int setup(void **state) {
     if (files_setup(state)) return -1;
     write_part("train", COUNT, SIDE, 1);
+    write_part("t10k", 61, SIDE, 5);
+    few = load_set(folder, IMP_MNIST_TEST);
     write_part("t10k", COUNT, SIDE, 3);
     set = load_set(folder, IMP_MNIST_TRAIN);
     other = load_set(folder, IMP_MNIST_TEST);
@@ -379,6 +382,7 @@ static int setup(void **state) {
 static int teardown(void **state) {
     imp_dataset_free(set);
     imp_dataset_free(other);
+    imp_dataset_free(few);
     return files_teardown(state);
 }
 

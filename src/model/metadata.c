@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <locale.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +33,25 @@ imp_status imp_metadata_number(imp_ctx *ctx, const imp_safetensors *st, const ch
     return IMP_OK;
 }
 
+/* A host may have set a locale that writes 0,5 for 0.5: files are in the C locale. */
+static locale_t enter_c_locale(locale_t *before) {
+    locale_t own = newlocale(LC_NUMERIC_MASK, "C", (locale_t)0);
+    *before = uselocale(own);
+    return own;
+}
+
+static void leave_c_locale(locale_t own, locale_t before) {
+    uselocale(before);
+    if (own) freelocale(own);
+}
+
+static double parse_number(const char *text, char **end) {
+    locale_t before, own = enter_c_locale(&before);
+    double v = strtod(text, end);
+    leave_c_locale(own, before);
+    return v;
+}
+
 /* One number a channel, comma-separated. */
 static imp_status read_numbers(imp_ctx *ctx, const imp_safetensors *st, const char *key,
     size_t n, bool positive, float *out) {
@@ -40,7 +60,7 @@ static imp_status read_numbers(imp_ctx *ctx, const imp_safetensors *st, const ch
     const char *at = text;
     for (size_t i = 0; i < n; i++) {
         char *end;
-        double v = strtod(at, &end);
+        double v = parse_number(at, &end);
         bool good = end != at && isfinite(v) && fabs(v) < 1e6 && (!positive || v > 0) &&
                     *end == (i + 1 < n ? ',' : '\0');
         if (!good)
@@ -132,9 +152,11 @@ imp_status imp_metadata_read(
 /* --- writing --- */
 
 static void numbers_to_text(const float *x, size_t n, char *out, size_t size) {
+    locale_t before, own = enter_c_locale(&before);
     size_t at = 0;
     for (size_t i = 0; i < n && at < size; i++)
         at += (size_t)snprintf(out + at, size - at, i ? ",%.9g" : "%.9g", (double)x[i]);
+    leave_c_locale(own, before);
 }
 
 static void add_pair(imp_metadata *md, const char *key, const char *value) {

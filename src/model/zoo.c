@@ -158,12 +158,12 @@ static imp_status build_mlp(imp_ctx *ctx, imp_model *m, const imp_model_options 
 
 imp_status imp_zoo_build(imp_ctx *ctx, imp_model *m, const imp_model_options *o) {
     const zoo_entry *entry = NULL;
-    for (size_t i = 0; i < COUNT(zoo); i++)
+    for (size_t i = 0; i < COUNT(zoo) && o->architecture; i++)
         if (!strcmp(zoo[i].name, o->architecture)) entry = &zoo[i];
     if (!entry)
         return imp_fail(ctx, IMP_ERR_ARG,
             "architecture: expected mlp, lenet, vgg16 or vgg19, found '%s'",
-            o->architecture);
+            o->architecture ? o->architecture : "");
     snprintf(m->architecture, sizeof m->architecture, "%s", entry->name);
     m->info.input = *entry->input;
     m->info.divisor = o->divisor ? o->divisor : 1;

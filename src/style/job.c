@@ -120,9 +120,15 @@ static imp_status start_image(
     }
 }
 
+/* An Adam that remembers nothing, in place of the one there is. */
 static imp_status make_adam(imp_style *job, size_t count) {
-    imp_gradient_options adam = {.kind = IMP_ADAM};
-    return imp_gradient_new(job->ctx, &job->adam, count, &adam);
+    imp_gradient_options options = {.kind = IMP_ADAM};
+    imp_gradient *fresh;
+    imp_status s = imp_gradient_new(job->ctx, &fresh, count, &options);
+    if (s) return s;
+    imp_gradient_free(job->adam);
+    job->adam = fresh;
+    return IMP_OK;
 }
 
 static imp_status make_optimiser(imp_style *job, size_t count) {
@@ -233,13 +239,11 @@ static imp_status step_back(imp_style *job, size_t count, double loss) {
         memcpy(job->image, job->best, count * sizeof *job->image);
     if (++job->retries > MAX_RETRIES || !isfinite(job->best_loss))
         return imp_fail(job->ctx, IMP_ERR_NUMERIC,
-            "iteration %zu: the loss is %g, the best was %g: try a lower rate", job->done,
-            loss, job->best_loss);
+            "iteration %zu: the loss is %g, the best was %g: try a lower rate",
+            job->done, loss, job->best_loss);
     job->rate *= 0.5;
     imp_note(job->ctx, "iteration %zu: the loss rose to %g: back to the best, rate %g",
         job->done, loss, job->rate);
-    imp_gradient_free(job->adam);
-    job->adam = NULL;
     return make_adam(job, count);
 }
 
@@ -250,8 +254,10 @@ static imp_status adam_step(imp_style *job, imp_style_progress *out) {
     job->done++;
     *out = job->parts;
     out->iteration = job->done;
-    if (!isfinite(loss) || loss > 10.0 * job->best_loss)
+    if (!isfinite(loss) || loss > 10.0 * job->best_loss) {
+        out->loss = job->best_loss; /* of the image there is now */
         return step_back(job, count, loss);
+    }
     if (loss < job->best_loss) {
         job->best_loss = loss;
         memcpy(job->best, job->image, count * sizeof *job->image);

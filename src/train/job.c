@@ -204,6 +204,7 @@ void imp_train_on_batch(
 static double rate_at(const imp_train *job, size_t batches) {
     if (job->options.schedule == IMP_CONSTANT) return job->options.rate;
     double share = (double)job->step / (double)(batches * job->options.epochs);
+    if (share > 1.0) share = 1.0;
     return job->options.rate * 0.5 * (1.0 + cos(PI * share));
 }
 
