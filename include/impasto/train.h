@@ -36,6 +36,7 @@ typedef struct imp_train_options {
     double rate;     /* at the first batch; cosine: falls to 0 at the last */
     double momentum; /* SGD */
     imp_schedule schedule;
+    size_t shift;  /* each picture is moved by up to this many pixels, at random */
     uint64_t seed; /* the order of the samples */
 } imp_train_options;
 

@@ -54,19 +54,39 @@ static imp_status batch_graph_new(
                : imp_fail(ctx, IMP_ERR_LIMIT, "train: no memory");
 }
 
-/* A batch of samples into the graph: order[0], order[1], ... or, NULL, from `first` on.
- */
+/* A picture moved down by dy and right by dx, as the network wants it; what comes in at
+ * the edges is black. */
+static void write_picture(const imp_input_spec *spec, const imp_dataset *set, size_t id,
+    long dy, long dx, float *out) {
+    long high = (long)imp_dataset_height(set), wide = (long)imp_dataset_width(set);
+    const uint8_t *image = imp_dataset_image(set, id);
+    float scale = spec->range / 255.0f / spec->std[0];
+    float offset = spec->mean[0] / spec->std[0];
+    for (long h = 0; h < high; h++)
+        for (long w = 0; w < wide; w++) {
+            long y = h - dy, x = w - dx;
+            bool inside = y >= 0 && y < high && x >= 0 && x < wide;
+            float v = inside ? (float)image[y * wide + x] : 0.0f;
+            out[h * wide + w] = v * scale - offset;
+        }
+}
+
+/* How far sample `id` is moved along one axis in this epoch: -reach .. reach. */
+static long shift_of(uint64_t seed, size_t id, size_t axis, size_t reach) {
+    double u = imp_uniform(seed, 2 * id + axis);
+    return (long)(u * (double)(2 * reach + 1)) - (long)reach;
+}
+
+/* A batch of samples into the graph: order[0], order[1], ... or, NULL, from `first` on;
+ * each moved by up to `reach` pixels. */
 static imp_status write_batch(batch_graph *b, const imp_model *m,
-    const imp_dataset *set, const size_t *order, size_t first) {
-    const imp_input_spec *spec = &m->info.input;
+    const imp_dataset *set, const size_t *order, size_t first, size_t reach,
+    uint64_t seed) {
     size_t pixels = imp_dataset_height(set) * imp_dataset_width(set);
-    float scale = spec->range / 255.0f / spec->std[0],
-          shift = spec->mean[0] / spec->std[0];
     for (size_t i = 0; i < b->batch; i++) {
         size_t id = order ? order[i] : first + i;
-        const uint8_t *image = imp_dataset_image(set, id);
-        for (size_t p = 0; p < pixels; p++)
-            b->pictures[i * pixels + p] = (float)image[p] * scale - shift;
+        write_picture(&m->info.input, set, id, shift_of(seed, id, 0, reach),
+            shift_of(seed, id, 1, reach), b->pictures + i * pixels);
         b->classes[i] = (float)imp_dataset_label(set, id);
     }
     imp_status s = imp_graph_write(b->g, b->x, b->pictures);
@@ -117,6 +137,7 @@ imp_train_options imp_train_defaults(const char *architecture, imp_optimizer kin
         .batch = 100,
         .optimizer = kind,
         .schedule = IMP_COSINE,
+        .shift = lenet ? 1 : 0,
         .seed = 1};
     if (kind == IMP_ADAM) {
         o.rate = lenet ? 2e-3 : 1e-3;
@@ -132,6 +153,9 @@ static imp_status check_options(
     if (o->batch < 1 || o->batch > samples || o->batch > 65536)
         return imp_fail(ctx, IMP_ERR_ARG, "batch: expected 1 to %zu, found %zu",
             samples < 65536 ? samples : 65536, o->batch);
+    if (o->shift > 64)
+        return imp_fail(
+            ctx, IMP_ERR_ARG, "shift: expected 0 to 64, found %zu", o->shift);
     if (o->epochs < 1) return imp_fail(ctx, IMP_ERR_ARG, "epochs: expected 1 or more");
     if (!isfinite(o->rate) || o->rate <= 0.0)
         return imp_fail(
@@ -220,7 +244,8 @@ static void step(imp_train *job, double rate) {
 static imp_status train_batch(
     imp_train *job, const size_t *order, double rate, double *loss, size_t *correct) {
     batch_graph *b = &job->graph;
-    imp_status s = write_batch(b, job->model, job->set, order, 0);
+    imp_status s = write_batch(b, job->model, job->set, order, 0, job->options.shift,
+        imp_random(job->options.seed, ~(uint64_t)job->epoch));
     if (s) return s;
     *loss = imp_graph_forward(b->g);
     if (!isfinite(*loss))
@@ -275,7 +300,7 @@ imp_status imp_test(
             batch_graph_free(&b);
             s = batch_graph_new(ctx, &b, m, n, false);
         }
-        if (!s) s = write_batch(&b, m, set, NULL, first);
+        if (!s) s = write_batch(&b, m, set, NULL, first, 0, 0);
         if (s) break;
         double loss = imp_graph_forward(b.g);
         s = imp_graph_read(b.g, b.logits, b.scores);
