@@ -47,7 +47,7 @@ static const imp_style_options presets[] = {
         .init = IMP_INIT_MIX,
     },
     /* Gatys, Ecker & Bethge 2016: L-BFGS from the content. Their style weight belongs to a
-     * network of other magnitudes; 1e-4 balances the Oxford weights: docs/presets.md. */
+     * network of other magnitudes; 1e-3 suits the Oxford weights: docs/presets.md. */
     {
         .preset = "gatys",
         .objective = IMP_PLAIN,
@@ -57,7 +57,7 @@ static const imp_style_options presets[] = {
         .history = 20,
         .rate = 2.0,
         .content_weight = 1.0,
-        .style_weight = 1e-4,
+        .style_weight = 1e-3,
         .content_layers = CONTENT_LAYERS,
         .style_layers = STYLE_LAYERS,
         .pooling = IMP_POOL_MAX,
