@@ -308,15 +308,16 @@ static void tell_plan(const app_painting *p, const values *v) {
 /* Everything that can be refused before the work, cheapest first. */
 static int check(app_painting *p, const values *v) {
     char **files = v->common.operands;
-    bool writes = p->options.iterations > 0 && !v->dry_run;
-    if (!v->output && writes) {
+    bool paints =
+        p->options.iterations > 0; /* a dry run is told of its output as well */
+    if (!v->output && paints && !v->dry_run) {
         app_error("stylize: expected --output OUT (see impasto stylize --help)");
         return APP_USAGE;
     }
     int status = v->output ? app_image_check_name(v->output) : 0;
     if (!status) status = app_model_find(&p->model, v->model, false);
     if (!status) status = app_open(&p->ctx, &v->common);
-    if (status || !writes) return status;
+    if (status || !v->output || !paints) return status;
     const char *inputs[4] = {files[0], files[1]};
     size_t n = 2;
     if (p->options.init == IMP_INIT_PICTURE) inputs[n++] = v->init;

@@ -3,6 +3,7 @@
  * cmd_train.c: `impasto train mnist --data DIR -o FILE`.
  */
 #include <math.h>
+#include <stdio.h>
 
 #include "commands.h"
 #include "impasto/train.h"
@@ -103,8 +104,22 @@ typedef struct training {
     double begun, epoch_begun;
 } training;
 
+/* The output may be none of the data files, by whatever name it is reached. */
+static imp_status check_output(training *t, const values *v) {
+    static const char *const names[] = {"train-images-idx3-ubyte",
+        "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"};
+    char text[8][4096];
+    const char *paths[8];
+    for (size_t i = 0; i < 8; i++) {
+        snprintf(text[i], sizeof text[i], "%s/%s%s", v->data, names[i / 2],
+            i % 2 ? ".gz" : "");
+        paths[i] = text[i];
+    }
+    return imp_check_output(t->ctx, v->output, v->overwrite, paths, 8);
+}
+
 static int load(training *t, const values *v) {
-    imp_status status = imp_check_output(t->ctx, v->output, v->overwrite, NULL, 0);
+    imp_status status = check_output(t, v);
     if (status == IMP_OK)
         status = imp_mnist_load(t->ctx, &t->train, v->data, IMP_MNIST_TRAIN);
     if (status == IMP_OK)
@@ -153,8 +168,8 @@ static int train(training *t) {
         if (app_interrupted()) return 0;
         t->epoch_begun = app_seconds();
         imp_status status = imp_train_epoch(t->job, &at);
-        if (app_interrupted()) return 0;
         if (status != IMP_OK) return app_fail(t->ctx, status);
+        if (app_interrupted()) return 0;
         double seconds = app_seconds() - t->begun;
         app_event(json_pack("{s:s, s:I, s:o, s:o, s:o}", "event", "epoch", "epoch",
             (json_int_t)t->epoch, "loss", app_json_number(at.loss), "accuracy",
@@ -168,6 +183,12 @@ static int train(training *t) {
 static int finish(training *t, const values *v, double started) {
     imp_test_result r;
     imp_status status = imp_test(t->ctx, t->model, t->test, &r);
+    if (status == IMP_OK && !isfinite(r.loss)) {
+        app_error(
+            "train: diverged, the loss on the test set is not finite: try a lower "
+            "--rate; nothing was written");
+        return IMP_ERR_NUMERIC;
+    }
     if (status == IMP_OK)
         status = imp_model_save(t->ctx, t->model, v->output, v->overwrite);
     if (status != IMP_OK) return app_fail(t->ctx, status);

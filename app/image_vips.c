@@ -61,7 +61,8 @@ static int fail(const char *path, int status) {
     }
     g_free(copy);
     app_error("%s: %s", path, *text ? text : "libvips failed");
-    return status;
+    bool memory = strstr(text, "out of memory") || strstr(text, "creating thread");
+    return memory ? IMP_ERR_LIMIT : status;
 }
 
 /* --- reading --- */

@@ -125,6 +125,8 @@ int app_paint(app_painting *p) {
     const imp_picture *start = p->options.init == IMP_INIT_PICTURE ? &p->start : NULL;
     imp_status status = imp_style_new(
         p->ctx, &job, p->model.model, &p->content, &p->style, start, &p->options);
+    imp_picture_free(&p->content); /* read during that call alone */
+    imp_picture_free(&p->style);
     if (status != IMP_OK) return app_fail(p->ctx, status);
     imp_style_progress at = {.loss = NAN}; /* of no iteration yet */
     int result;
@@ -142,6 +144,13 @@ int app_paint(app_painting *p) {
     } else if (!result) {
         const char *why = NULL;
         result = iterate(p, job, &at, &why);
+        if (result == 0 || result == APP_INTERRUPTED) {
+            status = imp_style_finish(job, &at);
+            if (status != IMP_OK) {
+                why = "diverged";
+                result = app_fail(p->ctx, status);
+            }
+        }
         if (result == 0 || why) {
             int saved = save(p, job, &at, true, why);
             if (saved) result = saved;

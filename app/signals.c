@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * signals.c: a flag set by SIGINT and SIGTERM.
+ * signals.c: a flag set by SIGINT, SIGTERM and SIGHUP. SIGPIPE is ignored: whoever read our
+ * lines may go, the picture is still to be written.
  */
 #include "signals.h"
 
@@ -23,6 +24,8 @@ void app_signals_catch(void) {
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGHUP, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
 }
 
 bool app_interrupted(void) {

@@ -93,8 +93,14 @@ IMP_API void imp_style_free(imp_style *job);
 /* The loss at the present image. */
 IMP_API IMP_MUST_USE imp_status imp_style_evaluate(
     imp_style *job, imp_style_progress *out);
-/* One iteration. Errors: IMP_ERR_NUMERIC; the image is then the last good one. */
+/* One iteration. *out: with Adam the loss at its start, with L-BFGS at its end. Where Adam's
+ * loss is not finite or ten times the best, it goes back to the best image with half the
+ * rate. Errors: IMP_ERR_NUMERIC after five of these; the image is then the best one. */
 IMP_API IMP_MUST_USE imp_status imp_style_step(imp_style *job, imp_style_progress *out);
+/* After the last step: *out is the loss of the image as it is. A last step of Adam that was
+ * a bad one is taken back. */
+IMP_API IMP_MUST_USE imp_status imp_style_finish(
+    imp_style *job, imp_style_progress *out);
 IMP_API size_t imp_style_done(const imp_style *job); /* iterations done */
 /* No iteration can better the image: L-BFGS found no lower loss. */
 IMP_API bool imp_style_converged(const imp_style *job);

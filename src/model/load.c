@@ -10,21 +10,34 @@
 
 /* --- reading --- */
 
+/* Is any part of layer i in the file? Half a layer is missed later, by name. */
 static bool layer_in_file(
     const imp_model *m, size_t i, const imp_safetensors *st, imp_naming naming) {
-    char name[IMP_NAME_MAX];
-    imp_name_in_file(m, i, naming, "weight", name);
-    return imp_safetensors_find(st, name) != NULL;
+    char weight[IMP_NAME_MAX], bias[IMP_NAME_MAX];
+    imp_name_in_file(m, i, naming, "weight", weight);
+    imp_name_in_file(m, i, naming, "bias", bias);
+    return imp_safetensors_find(st, weight) || imp_safetensors_find(st, bias);
 }
 
-/* Layers that a file lacks at the end are cut; VGG without any of its classifier is a
- * feature network, and so is one whose deeper convolutions are absent. */
+/* Convolutions that a VGG's file lacks at the end are cut, and its classifier where no part
+ * of it is there: what is left is a feature network. */
 static void cut_to_file(imp_model *m, const imp_safetensors *st, imp_naming naming) {
+    if (strncmp(m->architecture, "vgg", 3) != 0) return;
     size_t last = 0;
     for (size_t i = 0; i < m->n_layers; i++)
         if (imp_layer_has_weights(&m->layers[i]) && layer_in_file(m, i, st, naming))
             last = i;
-    if (strncmp(m->architecture, "vgg", 3) == 0) imp_zoo_cut(m, last + 1);
+    if (m->layers[last].kind == IMP_LAYER_CONV) imp_zoo_cut(m, last + 1);
+}
+
+/* As many classes as the last layer has outputs in the file. */
+static size_t class_count(
+    const imp_model *m, const imp_safetensors *st, imp_naming naming) {
+    char name[IMP_NAME_MAX];
+    imp_name_in_file(m, m->n_layers - 1, naming, "weight", name);
+    const imp_safetensors_entry *e = imp_safetensors_find(st, name);
+    bool known = e && e->ndim > 0 && e->shape[0] >= 1 && e->shape[0] <= 1000000;
+    return known ? e->shape[0] : m->info.classes;
 }
 
 /* The widths of an MLP: the outputs of fc1, fc2, ... but for the last. */
@@ -125,6 +138,10 @@ static imp_status choose_options(imp_ctx *ctx, const imp_safetensors *st,
             "%s: tensors: expected the names of impasto's, torchvision's or timm's "
             "networks (conv1_1.weight, features.0.weight), found none of them",
             path);
+    if (naming != IMP_NAMES_OWN && imp_safetensors_find(st, "features.1.weight"))
+        return imp_fail(ctx, IMP_ERR_MODEL,
+            "%s: tensor features.1.weight: expected a VGG without batch normalisation",
+            path);
     if (!o->architecture) o->architecture = imp_architecture_of(st, naming);
     if (!o->architecture)
         return imp_fail(
@@ -152,6 +169,9 @@ static imp_status load(imp_ctx *ctx, imp_model *m, const imp_safetensors *st) {
         return imp_fail(ctx, IMP_ERR_MODEL, "%s: %s", imp_safetensors_path(st), why);
     }
     cut_to_file(m, st, naming);
+    if (m->info.classes)
+        m->layers[m->n_layers - 1].outputs = m->info.classes =
+            class_count(m, st, naming);
     s = imp_metadata_read(ctx, m, st, naming);
     if (!s)
         s = imp_metadata_number(

@@ -14,6 +14,7 @@ void imp_model_free(imp_model *m) {
     for (size_t i = 0; i < m->n_tensors; i++) imp_release(m->tensors[i].blocked);
     for (size_t i = 0; m->labels && i < m->info.classes; i++) free(m->labels[i]);
     free(m->labels);
+    free(m->numbers);
     free(m->tensors);
     free(m->layers);
     free(m);
@@ -84,12 +85,10 @@ imp_model_info imp_model_describe(const imp_model *m) {
 }
 
 const char *imp_model_label(const imp_model *m, size_t id) {
-    static const char *const digits[] = {
-        "0", "1", "2", "3", "4", "5", "6", "7", "8", "9"};
     if (id >= m->info.classes) return NULL;
     if (m->labels) return m->labels[id];
     if (m->info.classes == 1000) return imp_imagenet_labels[id];
-    return id < 10 ? digits[id] : NULL;
+    return m->numbers + id * IMP_NUMBER_SIZE;
 }
 
 size_t imp_model_tensor_count(const imp_model *m) {

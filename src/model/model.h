@@ -23,6 +23,8 @@ typedef struct imp_layer {
     size_t kernel, pad;
 } imp_layer;
 
+#define IMP_NUMBER_SIZE 8
+
 typedef struct imp_tensor {
     char name[24]; /* "conv1_1.weight" */
     imp_shape shape;
@@ -38,6 +40,7 @@ struct imp_model {
     imp_tensor *tensors; /* weight and bias of each layer that has them, in order */
     size_t n_tensors;
     char **labels; /* info.classes of them, or NULL: ImageNet's, or the index */
+    char *numbers; /* the indices as text, IMP_NUMBER_SIZE bytes each */
 };
 
 /* --- zoo.c: architectures as tables --- */

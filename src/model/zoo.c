@@ -200,7 +200,11 @@ static void add_tensor(
 
 imp_status imp_zoo_shapes(imp_ctx *ctx, imp_model *m) {
     m->tensors = calloc(2 * m->n_layers + 1, sizeof *m->tensors);
-    if (!m->tensors) return imp_fail(ctx, IMP_ERR_LIMIT, "model: no memory");
+    m->numbers = calloc(m->info.classes + 1, IMP_NUMBER_SIZE);
+    for (size_t i = 0; m->numbers && i < m->info.classes; i++)
+        snprintf(m->numbers + i * IMP_NUMBER_SIZE, IMP_NUMBER_SIZE, "%u", (unsigned)i);
+    if (!m->tensors || !m->numbers)
+        return imp_fail(ctx, IMP_ERR_LIMIT, "model: no memory");
     size_t channels = m->info.input.channels, side = m->info.input.size;
     if (m->layers[0].kind == IMP_LAYER_LINEAR) channels *= side * side;
     for (size_t i = 0; i < m->n_layers; i++) {

@@ -32,7 +32,8 @@ static imp_status conv2d_shape(
         return imp_fail(ctx, IMP_ERR_ARG,
             "conv2d: bias has %zu values, weights %zu outputs", imp_plain_count(in[2]),
             w->n);
-    if (a->stride == 0 || x->h + 2 * a->pad < w->h || x->w + 2 * a->pad < w->w)
+    if (a->pad > SIZE_MAX / 4 || a->stride == 0 || x->h + 2 * a->pad < w->h ||
+        x->w + 2 * a->pad < w->w)
         return imp_fail(ctx, IMP_ERR_ARG,
             "conv2d: a kernel of %zu x %zu (stride %zu, padding %zu) does not fit a "
             "map of "

@@ -16,7 +16,8 @@ struct imp_style {
     imp_objective_state objective;
     float *image, *gradient;
     float *best; /* Adam: the image of the lowest loss, and that loss */
-    double best_loss, rate;
+    imp_style_progress best_parts;
+    double rate;
     int retries;
     imp_gradient *adam;
     imp_lbfgs *lbfgs;
@@ -55,7 +56,7 @@ static sizes choose_sizes(
 
 /* Floats of an image that the job and its optimiser hold. */
 static size_t images_held(const imp_style_options *o) {
-    size_t optimiser = o->optimizer == IMP_ADAM ? 3 : 2 * o->history + 5;
+    size_t optimiser = o->optimizer == IMP_ADAM ? 3 : 2 * o->history + 7;
     return 4 + optimiser; /* image, gradient, objective's work, a resized picture */
 }
 
@@ -70,8 +71,10 @@ imp_status imp_style_estimate(imp_ctx *ctx, const imp_model *model, size_t width
     imp_objective_free(&o);
     for (size_t i = 0; i < imp_model_tensor_count(model); i++)
         weights += imp_blocked_count(imp_model_tensor_shape(model, i)) * sizeof(float);
-    *bytes =
-        graph + weights + images_held(options) * 3 * s.width * s.height * sizeof(float);
+    /* The resized style and the network's view of it live while targets are made. */
+    size_t images = images_held(options) * s.width * s.height;
+    *bytes = graph + weights +
+             (3 * images + 6 * s.style_width * s.style_height) * sizeof(float);
     return status;
 }
 
@@ -136,7 +139,7 @@ static imp_status make_optimiser(imp_style *job, size_t count) {
         return imp_lbfgs_new(job->ctx, &job->lbfgs, count, job->options.history);
     job->best = malloc(count * sizeof *job->best);
     if (!job->best) return imp_fail(job->ctx, IMP_ERR_LIMIT, "style: no memory");
-    job->best_loss = INFINITY;
+    job->best_parts.loss = INFINITY;
     job->rate = job->options.rate;
     return make_adam(job, count);
 }
@@ -232,15 +235,32 @@ imp_status imp_style_evaluate(imp_style *job, imp_style_progress *out) {
 
 #define MAX_RETRIES 5
 
-/* The loss is not finite, or ten times the best: back to the best image with half the rate
- * and no memory of the way here; after MAX_RETRIES of these, IMP_ERR_NUMERIC. */
-static imp_status step_back(imp_style *job, size_t count, double loss) {
-    if (isfinite(job->best_loss))
-        memcpy(job->image, job->best, count * sizeof *job->image);
-    if (++job->retries > MAX_RETRIES || !isfinite(job->best_loss))
+/* Not finite, or ten times the best; of the normalised objective, whose terms are near 1
+ * for an empty picture, a hundredth of that is no cause for alarm. */
+static bool is_bad(const imp_style *job, double loss) {
+    const imp_style_options *o = &job->options;
+    double floor = o->objective == IMP_NORMALISED
+                       ? 0.01 * (o->content_weight + o->style_weight + o->tv_weight)
+                       : 0.0;
+    return !isfinite(loss) || (loss > 10.0 * job->best_parts.loss && loss > floor);
+}
+
+/* Back to the best image; false: there is none. */
+static bool restore_best(imp_style *job, size_t count) {
+    if (!isfinite(job->best_parts.loss)) return false;
+    memcpy(job->image, job->best, count * sizeof *job->image);
+    job->parts = job->best_parts;
+    return true;
+}
+
+/* After a bad loss: the best image, half the rate, and no memory of the way here; after
+ * MAX_RETRIES of these, IMP_ERR_NUMERIC. */
+static imp_status step_back(imp_style *job, size_t count) {
+    double loss = job->parts.loss;
+    if (!restore_best(job, count) || ++job->retries > MAX_RETRIES)
         return imp_fail(job->ctx, IMP_ERR_NUMERIC,
             "iteration %zu: the loss is %g, the best was %g: try a lower rate",
-            job->done, loss, job->best_loss);
+            job->done, loss, job->best_parts.loss);
     job->rate *= 0.5;
     imp_note(job->ctx, "iteration %zu: the loss rose to %g: back to the best, rate %g",
         job->done, loss, job->rate);
@@ -252,18 +272,28 @@ static imp_status adam_step(imp_style *job, imp_style_progress *out) {
     double loss =
         imp_objective_evaluate(&job->objective, job->image, job->gradient, &job->parts);
     job->done++;
+    imp_status s = IMP_OK;
+    if (is_bad(job, loss)) {
+        s = step_back(job, count);
+    } else {
+        if (loss < job->best_parts.loss) {
+            job->best_parts = job->parts;
+            memcpy(job->best, job->image, count * sizeof *job->image);
+        }
+        imp_gradient_step(job->adam, job->image, job->gradient, job->rate);
+    }
     *out = job->parts;
     out->iteration = job->done;
-    if (!isfinite(loss) || loss > 10.0 * job->best_loss) {
-        out->loss = job->best_loss; /* of the image there is now */
-        return step_back(job, count, loss);
+    return s;
+}
+
+imp_status imp_style_finish(imp_style *job, imp_style_progress *out) {
+    size_t count = 3 * job->objective.width * job->objective.height;
+    if (job->adam) {
+        imp_objective_evaluate(&job->objective, job->image, NULL, &job->parts);
+        if (is_bad(job, job->parts.loss)) restore_best(job, count);
     }
-    if (loss < job->best_loss) {
-        job->best_loss = loss;
-        memcpy(job->best, job->image, count * sizeof *job->image);
-    }
-    imp_gradient_step(job->adam, job->image, job->gradient, job->rate);
-    return IMP_OK;
+    return report(job, out);
 }
 
 static double lbfgs_loss(void *user, const float *x, float *g) {
@@ -274,13 +304,11 @@ static double lbfgs_loss(void *user, const float *x, float *g) {
 
 static imp_status lbfgs_step(imp_style *job, imp_style_progress *out) {
     double loss;
-    imp_style_progress before = job->parts;
     imp_status s = imp_lbfgs_step(job->lbfgs, job->image, lbfgs_loss, job, &loss);
     job->done++;
     if (s == IMP_ERR_NUMERIC && isfinite(loss)) { /* no lower loss is to be found */
         job->converged = true;
-        job->parts = before;
-        job->parts.loss = loss / job->objective.scale;
+        imp_objective_evaluate(&job->objective, job->image, NULL, &job->parts);
         s = IMP_OK;
     }
     return s ? s : report(job, out);

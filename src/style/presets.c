@@ -69,7 +69,7 @@ static const imp_style_options presets[] = {
 #define COUNT (sizeof presets / sizeof *presets)
 
 imp_style_options imp_style_preset(const char *name) {
-    for (size_t i = 0; i < COUNT; i++)
+    for (size_t i = 0; i < COUNT && name; i++)
         if (!strcmp(presets[i].preset, name)) return presets[i];
     return (imp_style_options){0};
 }
