@@ -324,7 +324,8 @@ static void bad_metadata(void **state) {
 static void missing(void **state) {
     (void)state;
     static const char *const names[] = {"conv1_1.bias", "conv3_2.weight",
-        "conv5_4.bias", "fc6.weight", "fc7.weight", "fc8.bias"};
+        "conv5_4.weight", "conv5_4.bias", "fc6.weight", "fc7.weight", "fc8.weight",
+        "fc8.bias"};
     imp_model *m = make_model(kinds[0]);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         expect_bad_file(m, (model_file){.skip = names[i]}, names[i]);
@@ -336,6 +337,19 @@ static void missing(void **state) {
     imp_model_free(m);
     assert_failed(
         imp_model_load(ctx, &m, in_folder("nothing")), IMP_ERR_MODEL, "nothing");
+}
+
+/* The last layer in the file says how many classes there are; their labels are the index. */
+static void any_number_of_classes(void **state) {
+    (void)state;
+    imp_model *m = make_model((imp_model_options){
+        .architecture = "mlp", .hidden = (size_t[]){32, 26}, .n_hidden = 2});
+    imp_model *letters = load_model(write_model(m, "letters", &(model_file){.n = 4}));
+    assert_int_equal(imp_model_describe(letters).classes, 26);
+    assert_string_equal(imp_model_label(letters, 25), "25");
+    assert_null(imp_model_label(letters, 26));
+    imp_model_free(letters);
+    imp_model_free(m);
 }
 
 static void wrong_shape(void **state) {
@@ -424,6 +438,7 @@ int main(void) {
         cmocka_unit_test(labels),
         cmocka_unit_test(bad_metadata),
         cmocka_unit_test(missing),
+        cmocka_unit_test(any_number_of_classes),
         cmocka_unit_test(wrong_shape),
         cmocka_unit_test(not_finite),
         cmocka_unit_test(real_files),
