@@ -140,7 +140,7 @@ static inline fast_result fast_run(
     imp_ctx *ctx, const op_case *t, unsigned want, double *const *old, bool in_place) {
     const imp_op *op = t->op;
     fast_result r = {.loss = (double)NAN};
-    imp_need need = op->need(t->attr, t->in, &t->out, want);
+    imp_need need = op->need(ctx, t->attr, t->in, &t->out, want);
     size_t thread_bytes = (need.thread_scratch + 63) & ~(size_t)63;
     size_t threads = (size_t)imp_ctx_threads(ctx),
            y_bytes = imp_blocked_count(t->out) * sizeof(float);

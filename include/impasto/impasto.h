@@ -51,12 +51,17 @@ typedef enum imp_status {
 
 typedef struct imp_ctx imp_ctx;
 
+/* How 3 x 3 convolutions are computed (docs/winograd.md): fast is a fifth quicker; exact
+ * is several times closer to the direct sum. */
+typedef enum imp_precision { IMP_FAST, IMP_EXACT } imp_precision;
+
 typedef struct imp_ctx_options {
     int threads; /* 1..1024; 0: IMPASTO_THREADS, else the processors allowed to us */
     const char
         *cpu; /* "generic", "avx2", "avx512"; NULL: IMP_CPU, else the best there is */
     void (*log)(void *user, const char *message); /* notes of one line; NULL: dropped */
     void *user;
+    imp_precision precision;
 } imp_ctx_options;
 
 /* Make a context. On failure *out is NULL (no memory) or a context that is good for

@@ -17,6 +17,7 @@ typedef struct imp_pool_of_threads imp_threads;
 struct imp_ctx {
     char error[1024];
     imp_cpu cpu;
+    imp_precision precision;
     const struct imp_kernels *kernels;
     imp_threads *threads;
     void (*log)(void *user, const char *message);

@@ -57,7 +57,7 @@ static void find_needs(imp_graph *g) {
             in[i] = g->nodes[n->in[i]].shape;
             if (n->active && g->nodes[n->in[i]].gradient) want |= 1u << i;
         }
-        n->need = n->op->need(n->attr, in, &n->shape, want);
+        n->need = n->op->need(g->ctx, n->attr, in, &n->shape, want);
         if (n->need.scratch > g->scratch) g->scratch = n->need.scratch;
         if (n->need.thread_scratch > g->thread_scratch)
             g->thread_scratch = n->need.thread_scratch;

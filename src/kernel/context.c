@@ -59,6 +59,7 @@ imp_status imp_ctx_new(imp_ctx **out, const imp_ctx_options *options) {
     if (!ctx) return IMP_ERR_LIMIT;
     ctx->log = options->log;
     ctx->user = options->user;
+    ctx->precision = options->precision;
     imp_status s = choose_cpu(ctx, options->cpu);
     return s ? s : choose_threads(ctx, options->threads);
 }

@@ -258,8 +258,9 @@ static size_t padded_count(const imp_conv *a, const imp_shape *x) {
     return x->n * imp_round16(x->c) * (x->h + 2 * a->pad) * (x->w + 2 * a->pad);
 }
 
-static imp_need conv2d_need(
-    const void *attr, const imp_shape *in, const imp_shape *out, unsigned want) {
+static imp_need conv2d_need(const imp_ctx *ctx, const void *attr,
+    const imp_shape *in, const imp_shape *out, unsigned want) {
+    (void)ctx;
     const imp_conv_attr *a = attr;
     imp_need need = {.thread_scratch = IMP_GEMM_SCRATCH};
     if (want & 1u) {

@@ -73,8 +73,9 @@ static size_t matrix_count(const imp_shape *x) { /* with its rows filled up to 1
     return imp_round16(x->c) * imp_round16(x->c);
 }
 
-static imp_need gram_need(
-    const void *attr, const imp_shape *in, const imp_shape *out, unsigned want) {
+static imp_need gram_need(const imp_ctx *ctx, const void *attr,
+    const imp_shape *in, const imp_shape *out, unsigned want) {
+    (void)ctx;
     (void)attr, (void)out;
     size_t partials = in->n * part_count(in) * pair_count(in) * 256 * sizeof(double);
     size_t matrices = in->n * matrix_count(in) * sizeof(float);

@@ -61,8 +61,9 @@ static void linear_backward_ref(const imp_ref_call *c) {
 
 /* --- fast --- */
 
-static imp_need linear_need(
-    const void *attr, const imp_shape *in, const imp_shape *out, unsigned want) {
+static imp_need linear_need(const imp_ctx *ctx, const void *attr,
+    const imp_shape *in, const imp_shape *out, unsigned want) {
+    (void)ctx;
     const imp_linear_attr *a = attr;
     imp_need need = {.thread_scratch = IMP_GEMM_SCRATCH};
     if (want & 1u) {

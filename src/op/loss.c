@@ -61,8 +61,9 @@ static void squared_error_backward_ref(const imp_ref_call *c) {
 
 /* --- fast: chunks; the filling of both is 0, and so is its difference --- */
 
-static imp_need squared_error_need(
-    const void *attr, const imp_shape *in, const imp_shape *out, unsigned want) {
+static imp_need squared_error_need(const imp_ctx *ctx, const void *attr,
+    const imp_shape *in, const imp_shape *out, unsigned want) {
+    (void)ctx;
     (void)attr, (void)out;
     return (imp_need){.backward_reads = want ? 3u : 0u,
         .scratch = imp_chunk_count(imp_blocked_count(in[0])) * sizeof(double)};

@@ -59,8 +59,8 @@ typedef struct imp_op {
     imp_status (*shape)(imp_ctx *ctx, const void *attr, const imp_shape *in,
         size_t n_in, imp_shape *out);
     /* want: bit i: the gradient by input i is wanted; 0: forward alone. */
-    imp_need (*need)(
-        const void *attr, const imp_shape *in, const imp_shape *out, unsigned want);
+    imp_need (*need)(const imp_ctx *ctx, const void *attr, const imp_shape *in,
+        const imp_shape *out, unsigned want);
     void (*forward)(const imp_call *c);
     void (*backward)(const imp_call *c);
     void (*forward_ref)(const imp_ref_call *c);

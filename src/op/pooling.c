@@ -92,8 +92,9 @@ static void pool2d_backward_ref(const imp_ref_call *c) {
 
 /* --- fast: a task is a row of one block of 16 channels --- */
 
-static imp_need pool2d_need(
-    const void *attr, const imp_shape *in, const imp_shape *out, unsigned want) {
+static imp_need pool2d_need(const imp_ctx *ctx, const void *attr,
+    const imp_shape *in, const imp_shape *out, unsigned want) {
+    (void)ctx;
     (void)in;
     const imp_pool *a = attr;
     bool positions = want && a->kind == IMP_POOL_MAX;

@@ -139,8 +139,9 @@ static double row_sum(const float *x, size_t C, double m) {
     return sum;
 }
 
-static imp_need softmax_need(
-    const void *attr, const imp_shape *in, const imp_shape *out, unsigned want) {
+static imp_need softmax_need(const imp_ctx *ctx, const void *attr,
+    const imp_shape *in, const imp_shape *out, unsigned want) {
+    (void)ctx;
     (void)attr, (void)in, (void)out;
     return (imp_need){.backward_reads = want ? IMP_READS_OUTPUT : 0};
 }
@@ -178,8 +179,9 @@ static void softmax_backward(const imp_call *c) {
     if (c->dx[0]) imp_parallel(c->ctx, c->in[0].n, softmax_backward_task, (void *)c);
 }
 
-static imp_need cross_entropy_need(
-    const void *attr, const imp_shape *in, const imp_shape *out, unsigned want) {
+static imp_need cross_entropy_need(const imp_ctx *ctx, const void *attr,
+    const imp_shape *in, const imp_shape *out, unsigned want) {
+    (void)ctx;
     (void)attr, (void)out;
     return (imp_need){
         .backward_reads = want ? 3u : 0u, .scratch = in[0].n * sizeof(double)};

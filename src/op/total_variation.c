@@ -64,8 +64,9 @@ static size_t row_count(const imp_shape *x) {
     return x->n * (imp_round16(x->c) / 16) * x->h;
 }
 
-static imp_need total_variation_need(
-    const void *attr, const imp_shape *in, const imp_shape *out, unsigned want) {
+static imp_need total_variation_need(const imp_ctx *ctx, const void *attr,
+    const imp_shape *in, const imp_shape *out, unsigned want) {
+    (void)ctx;
     (void)attr, (void)out;
     return (imp_need){
         .backward_reads = want ? 1u : 0u, .scratch = row_count(in) * sizeof(double)};
