@@ -67,6 +67,8 @@ static void tile_task(void *arg, size_t task, int thread) {
     imp_gemm_tile t = {.a = a,
         .b = b,
         .y = y,
+        .rows = j->k->mr,
+        .panels = j->k->nb,
         .taps = TILE_TAPS,
         .a_tap = j->k->mr * 16,
         .b_panel = TILE_TAPS * 256,

@@ -7,36 +7,12 @@
  */
 #include "kernel/kernel.h"
 
-#include <string.h>
-
-/* The last rows of a block, fewer than a tile: computed in a tile aside. */
-static void partial_tile(
-    const imp_kernels *k, imp_gemm_tile t, size_t rows, size_t panels) {
-    float aside[IMP_MAX_NB * IMP_MAX_MR * 16] __attribute__((aligned(64)));
-    size_t panel = IMP_MAX_MR * 16;
-    memset(aside, 0, sizeof aside);
-    for (size_t p = 0; p < panels && !t.init; p++)
-        for (size_t m = 0; m < rows; m++)
-            memcpy(aside + p * panel + m * 16, t.y + p * t.y_panel + m * t.y_row,
-                16 * sizeof(float));
-    imp_gemm_tile in = t;
-    in.y = aside;
-    in.y_row = 16;
-    in.y_panel = panel;
-    (panels == 1 ? k->gemm1 : k->gemm)(&in);
-    for (size_t p = 0; p < panels; p++)
-        for (size_t m = 0; m < rows; m++)
-            memcpy(t.y + p * t.y_panel + m * t.y_row, aside + p * panel + m * 16,
-                16 * sizeof(float));
-}
-
-/* Pack the block tile by tile; rows of the last tile that are not there become zero. */
+/* Pack the block tile by tile. */
 static void pack_tiles(const imp_kernels *k, const imp_gemm *g, size_t row0,
     size_t rows, size_t tap0, size_t taps, float *a) {
     size_t tile = taps * k->mr * 16;
     for (size_t m = 0; m < rows; m += k->mr, a += tile) {
         size_t n = rows - m < k->mr ? rows - m : k->mr;
-        if (n < k->mr) memset(a, 0, tile * sizeof(float));
         g->pack(g->source, row0 + m, n, tap0, taps, a, k->mr * 16);
     }
 }
@@ -44,7 +20,8 @@ static void pack_tiles(const imp_kernels *k, const imp_gemm *g, size_t row0,
 static void multiply_panels(const imp_kernels *k, const imp_gemm *g, const float *a,
     size_t row0, size_t rows, size_t tap0, size_t taps, size_t panel, size_t panels) {
     size_t depth = g->taps * 256;
-    imp_gemm_tile t = {.taps = taps,
+    imp_gemm_tile t = {.panels = panels,
+        .taps = taps,
         .a_tap = k->mr * 16,
         .b = g->b + panel * depth + tap0 * 256,
         .b_panel = depth,
@@ -55,10 +32,8 @@ static void multiply_panels(const imp_kernels *k, const imp_gemm *g, const float
     for (size_t m = 0; m < rows; m += k->mr) {
         t.a = a + m * taps * 16;
         t.y = g->y + panel * g->y_panel + (row0 + m) * g->y_row;
-        if (rows - m < k->mr)
-            partial_tile(k, t, rows - m, panels);
-        else
-            (panels == 1 ? k->gemm1 : k->gemm)(&t);
+        t.rows = rows - m < k->mr ? rows - m : k->mr;
+        k->gemm(&t);
     }
 }
 

@@ -11,21 +11,20 @@
 #define IMP_MAX_MR 14 /* rows of the largest register tile */
 #define IMP_MAX_NB 2  /* panels (of 16 columns) of the largest register tile */
 
-/* One register tile of a matrix product: mr rows, nb panels of 16 columns.
+/* One register tile of a matrix product: at most mr rows, at most nb panels of 16 columns.
  *   y[m, j] = (init ? init[j] : y[m, j]) + sum over r < 16 taps of a(m, r) b(r, j)
  * a(m, r) = a[r/16 * a_tap + m*16 + r%16]; b(r, j) = b[j/16 * b_panel + r*16 + j%16];
  * y(m, j) = y[j/16 * y_panel + m * y_row + j%16]. r ascends: one order everywhere. */
 typedef struct imp_gemm_tile {
     const float *a, *b, *init;
     float *y;
-    size_t taps, a_tap, b_panel, y_row, y_panel;
+    size_t rows, panels, taps, a_tap, b_panel, y_row, y_panel;
 } imp_gemm_tile;
 
 typedef struct imp_kernels {
     const char *name;
-    size_t mr, nb;                         /* the gemm tile: rows, panels */
-    void (*gemm)(const imp_gemm_tile *t);  /* mr x nb*16 */
-    void (*gemm1)(const imp_gemm_tile *t); /* mr x 16 */
+    size_t mr, nb; /* the largest tile: rows, panels */
+    void (*gemm)(const imp_gemm_tile *t);
     /* g[i*16 + j] = (add ? g : 0) + sum over p < count of a[p*a_step + i] b[p*b_step + j] */
     void (*outer)(size_t count, const float *a, size_t a_step, const float *b,
         size_t b_step, float *g, bool add);

@@ -9,7 +9,6 @@
 
 #define IMP_DECLARE_LEVEL(level)                                                       \
     void imp_gemm_##level(const imp_gemm_tile *t);                                     \
-    void imp_gemm1_##level(const imp_gemm_tile *t);                                    \
     void imp_outer_##level(size_t count, const float *a, size_t a_step,                \
         const float *b, size_t b_step, float *g, bool add);                            \
     void imp_relu_##level(size_t n, const float *x, float *y, uint16_t *mask);         \

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * gemm.inc.h: the register tile of every matrix product, written once and compiled at
+ * every level. MR rows by NV vectors are summed in registers; each step of the reduction
+ * loads NV vectors of b and broadcasts one number of a for each row:
+ *
+ *              b(r, 0..VF)   ...   b(r, ..NV VF)
+ *     a(0, r)     c[0][0]    ...     c[0][NV-1]
+ *     ...
+ *     a(MR-1, r)  c[MR-1][0] ...     c[MR-1][NV-1]
+ *
+ *     level     MR   NV x VF   accumulators
+ *     generic    4    2 x 4      8 of 16
+ *     avx2       6    2 x 8     12 of 16
+ *     avx512    14    2 x 16    28 of 32
+ *
+ * The number of rows is a constant in each copy of the loop, so all of c stays in registers.
+ */
+#include "kernel/levels.h"
+#include "kernel/simd.h"
+
+#define NV 2
+
+#if VF == 16
+#define MR 14
+#define EACH_ROWS(X)                                                                   \
+    X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
+#define OUTER_ROWS(X) X(0, 8) X(8, 8)
+#elif VF == 8
+#define MR            6
+#define EACH_ROWS(X)  X(1) X(2) X(3) X(4) X(5) X(6)
+#define OUTER_ROWS(X) X(0, 6) X(6, 5) X(11, 5)
+#else
+#define MR            4
+#define EACH_ROWS(X)  X(1) X(2) X(3) X(4)
+#define OUTER_ROWS(X) X(0, 4) X(4, 4) X(8, 4) X(12, 4)
+#endif
+
+/* Columns j .. j + vectors*VF; a vector never crosses from panel to panel. */
+INLINE void tile(const imp_gemm_tile *t, size_t rows, size_t j, size_t vectors) {
+    vf c[MR][NV];
+    const float *b[NV], *a = t->a;
+    float *y[NV];
+    UNROLL for (size_t v = 0; v < vectors; v++) {
+        size_t column = j + v * VF;
+        b[v] = t->b + column / 16 * t->b_panel + column % 16;
+        y[v] = t->y + column / 16 * t->y_panel + column % 16;
+        UNROLL for (size_t m = 0; m < rows; m++) c[m][v] =
+            vf_load(t->init ? t->init + column : y[v] + m * t->y_row);
+    }
+    for (size_t tap = 0; tap < t->taps; tap++, a += t->a_tap)
+        for (size_t r = 0; r < 16; r++) {
+            vf right[NV];
+            UNROLL for (size_t v = 0; v < vectors; v++) {
+                right[v] = vf_load(b[v]);
+                b[v] += 16;
+            }
+            UNROLL for (size_t m = 0; m < rows; m++) {
+                vf left = vf_set(a[m * 16 + r]);
+                UNROLL for (size_t v = 0; v < vectors; v++) c[m][v] =
+                    vf_fma(left, right[v], c[m][v]);
+            }
+        }
+    UNROLL for (size_t v = 0; v < vectors; v++) UNROLL for (size_t m = 0; m < rows; m++)
+        vf_store(y[v] + m * t->y_row, c[m][v]);
+}
+
+void LEVEL(imp_gemm)(const imp_gemm_tile *t) {
+    size_t columns = t->panels * 16;
+    if (NV * VF > 16 && columns == 16) {
+#define CASE(n)                                                                        \
+    case n:                                                                            \
+        tile(t, n, 0, 1);                                                              \
+        break;
+        switch (t->rows) { EACH_ROWS(CASE) }
+#undef CASE
+        return;
+    }
+    for (size_t j = 0; j < columns; j += NV * VF) {
+#define CASE(n)                                                                        \
+    case n:                                                                            \
+        tile(t, n, j, NV);                                                             \
+        break;
+        switch (t->rows) { EACH_ROWS(CASE) }
+#undef CASE
+    }
+}
+
+/* rows rows of the 16 x 16 products, from row i on. */
+INLINE void outer_rows(const float *a, size_t a_step, const float *b, size_t b_step,
+    size_t count, float *g, bool add, size_t rows) {
+    vf c[8][16 / VF < NV ? 1 : NV];
+    const size_t vectors = sizeof c[0] / sizeof c[0][0];
+    UNROLL for (size_t m = 0; m < rows; m++) UNROLL for (size_t v = 0; v < vectors; v++)
+        c[m][v] = add ? vf_load(g + m * 16 + v * VF) : vf_set(0.0f);
+    for (size_t p = 0; p < count; p++, a += a_step, b += b_step) {
+        vf right[NV];
+        UNROLL for (size_t v = 0; v < vectors; v++) right[v] = vf_load(b + v * VF);
+        UNROLL for (size_t m = 0; m < rows; m++) {
+            vf left = vf_set(a[m]);
+            UNROLL for (size_t v = 0; v < vectors; v++) c[m][v] =
+                vf_fma(left, right[v], c[m][v]);
+        }
+    }
+    UNROLL for (size_t m = 0; m < rows; m++) UNROLL for (size_t v = 0; v < vectors; v++)
+        vf_store(g + m * 16 + v * VF, c[m][v]);
+}
+
+void LEVEL(imp_outer)(size_t count, const float *a, size_t a_step, const float *b,
+    size_t b_step, float *g, bool add) {
+    for (size_t j = 0; j < 16; j += 16 / VF < NV ? 16 : NV * VF) {
+#define ROWS(i, n)                                                                     \
+    outer_rows(a + i, a_step, b + j, b_step, count, g + i * 16 + j, add, n);
+        OUTER_ROWS(ROWS)
+#undef ROWS
+    }
+}

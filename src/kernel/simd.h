@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * simd.h: one vocabulary of vector operations, so that a kernel is written once and
+ * compiled at every level. vf holds VF floats: 16 with AVX-512, 8 with AVX2, else 4. Sums
+ * and products are written with + - *: gcc and clang know vectors. vf_fma is fused at both
+ * higher levels, and only there.
+ */
+#ifndef IMP_SIMD_H
+#define IMP_SIMD_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 16")
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#define VF 16
+typedef __m512 vf;
+INLINE vf vf_load(const float *x) {
+    return _mm512_loadu_ps(x);
+}
+INLINE void vf_store(float *x, vf v) {
+    _mm512_storeu_ps(x, v);
+}
+INLINE vf vf_set(float x) {
+    return _mm512_set1_ps(x);
+}
+INLINE vf vf_fma(vf a, vf b, vf c) { /* a b + c */
+    return _mm512_fmadd_ps(a, b, c);
+}
+INLINE vf vf_fnma(vf a, vf b, vf c) { /* c - a b */
+    return _mm512_fnmadd_ps(a, b, c);
+}
+/* Bit l of the result: x[l] > 0, for 16 floats. */
+INLINE unsigned positive16(const float *x) {
+    return _mm512_cmp_ps_mask(_mm512_loadu_ps(x), _mm512_setzero_ps(), _CMP_GT_OQ);
+}
+/* y[l] = bit l ? x[l] : 0, for 16 floats. */
+INLINE void masked16(const float *x, unsigned bits, float *y) {
+    _mm512_storeu_ps(y, _mm512_maskz_loadu_ps((__mmask16)bits, x));
+}
+#elif defined(__AVX2__)
+#include <immintrin.h>
+#define VF 8
+typedef __m256 vf;
+INLINE vf vf_load(const float *x) {
+    return _mm256_loadu_ps(x);
+}
+INLINE void vf_store(float *x, vf v) {
+    _mm256_storeu_ps(x, v);
+}
+INLINE vf vf_set(float x) {
+    return _mm256_set1_ps(x);
+}
+INLINE vf vf_fma(vf a, vf b, vf c) {
+    return _mm256_fmadd_ps(a, b, c);
+}
+INLINE vf vf_fnma(vf a, vf b, vf c) {
+    return _mm256_fnmadd_ps(a, b, c);
+}
+INLINE unsigned positive16(const float *x) {
+    __m256 zero = _mm256_setzero_ps();
+    __m256 lo = _mm256_cmp_ps(_mm256_loadu_ps(x), zero, _CMP_GT_OQ);
+    __m256 hi = _mm256_cmp_ps(_mm256_loadu_ps(x + 8), zero, _CMP_GT_OQ);
+    return (unsigned)_mm256_movemask_ps(lo) | (unsigned)_mm256_movemask_ps(hi) << 8;
+}
+INLINE void masked16(const float *x, unsigned bits, float *y) {
+    __m256i one = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    for (int half = 0; half < 2; half++, x += 8, y += 8, bits >>= 8) {
+        __m256i on = _mm256_and_si256(_mm256_set1_epi32((int)bits), one);
+        __m256 keep = _mm256_castsi256_ps(_mm256_cmpeq_epi32(on, one));
+        _mm256_storeu_ps(y, _mm256_and_ps(keep, _mm256_loadu_ps(x)));
+    }
+}
+#else
+#define VF 4
+typedef float vf __attribute__((vector_size(16)));
+INLINE vf vf_load(const float *x) {
+    vf v;
+    memcpy(&v, x, sizeof v);
+    return v;
+}
+INLINE void vf_store(float *x, vf v) {
+    memcpy(x, &v, sizeof v);
+}
+INLINE vf vf_set(float x) {
+    return (vf){x, x, x, x};
+}
+INLINE vf vf_fma(vf a, vf b, vf c) {
+    return a * b + c;
+}
+INLINE vf vf_fnma(vf a, vf b, vf c) {
+    return c - a * b;
+}
+INLINE unsigned positive16(const float *x) {
+    unsigned bits = 0;
+    for (unsigned l = 0; l < 16; l++) bits |= (unsigned)(x[l] > 0.0f) << l;
+    return bits;
+}
+INLINE void masked16(const float *x, unsigned bits, float *y) {
+    for (unsigned l = 0; l < 16; l++) y[l] = bits >> l & 1u ? x[l] : 0.0f;
+}
+#endif
+
+#endif
