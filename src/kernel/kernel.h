@@ -7,6 +7,7 @@
 #define IMP_KERNEL_H
 
 #include "base/base.h"
+#include "kernel/winograd.h"
 
 #define IMP_MAX_MR 14 /* rows of the largest register tile */
 #define IMP_MAX_NB 2  /* panels (of 16 columns) of the largest register tile */
@@ -28,6 +29,13 @@ typedef struct imp_kernels {
     /* g[i*16 + j] = (add ? g : 0) + sum over p < count of a[p*a_step + i] b[p*b_step + j] */
     void (*outer)(size_t count, const float *a, size_t a_step, const float *b,
         size_t b_step, float *g, bool add);
+    /* Winograd's transforms, F(4x4, 3x3) and F(6x6, 3x3): winograd.h. */
+    void (*winograd_input4)(const imp_winograd_input *in);
+    void (*winograd_input6)(const imp_winograd_input *in);
+    void (*winograd_weights4)(const imp_winograd_weights *w);
+    void (*winograd_weights6)(const imp_winograd_weights *w);
+    void (*winograd_output4)(const imp_winograd_output *out);
+    void (*winograd_output6)(const imp_winograd_output *out);
     /* Vector work on n floats, n a multiple of 16. mask: one bit a float, 16 to a word. */
     void (*relu)(
         size_t n, const float *x, float *y, uint16_t *mask); /* mask may be NULL */

@@ -11,6 +11,12 @@
     void imp_gemm_##level(const imp_gemm_tile *t);                                     \
     void imp_outer_##level(size_t count, const float *a, size_t a_step,                \
         const float *b, size_t b_step, float *g, bool add);                            \
+    void imp_winograd_input4_##level(const imp_winograd_input *job);                   \
+    void imp_winograd_input6_##level(const imp_winograd_input *job);                   \
+    void imp_winograd_weights4_##level(const imp_winograd_weights *job);               \
+    void imp_winograd_weights6_##level(const imp_winograd_weights *job);               \
+    void imp_winograd_output4_##level(const imp_winograd_output *job);                 \
+    void imp_winograd_output6_##level(const imp_winograd_output *job);                 \
     void imp_relu_##level(size_t n, const float *x, float *y, uint16_t *mask);         \
     void imp_mask_##level(                                                             \
         size_t n, const float *dy, const uint16_t *mask, float *dx, bool add);         \

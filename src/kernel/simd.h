@@ -31,12 +31,17 @@ INLINE vf vf_set(float x) {
 INLINE vf vf_fma(vf a, vf b, vf c) { /* a b + c */
     return _mm512_fmadd_ps(a, b, c);
 }
-INLINE vf vf_fnma(vf a, vf b, vf c) { /* c - a b */
-    return _mm512_fnmadd_ps(a, b, c);
+INLINE vf vf_relu(vf x) { /* 0 > x ? 0 : x: NaN passes, a loss must show it */
+    return _mm512_max_ps(_mm512_setzero_ps(), x);
 }
 /* Bit l of the result: x[l] > 0, for 16 floats. */
 INLINE unsigned positive16(const float *x) {
     return _mm512_cmp_ps_mask(_mm512_loadu_ps(x), _mm512_setzero_ps(), _CMP_GT_OQ);
+}
+/* Bit l: x[l] == value, for 16 bytes. */
+INLINE unsigned equal16(const uint8_t *x, uint8_t value) {
+    __m128i v = _mm_loadu_si128((const void *)x);
+    return (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8((char)value)));
 }
 /* y[l] = bit l ? x[l] : 0, for 16 floats. */
 INLINE void masked16(const float *x, unsigned bits, float *y) {
@@ -58,14 +63,18 @@ INLINE vf vf_set(float x) {
 INLINE vf vf_fma(vf a, vf b, vf c) {
     return _mm256_fmadd_ps(a, b, c);
 }
-INLINE vf vf_fnma(vf a, vf b, vf c) {
-    return _mm256_fnmadd_ps(a, b, c);
+INLINE vf vf_relu(vf x) {
+    return _mm256_max_ps(_mm256_setzero_ps(), x);
 }
 INLINE unsigned positive16(const float *x) {
     __m256 zero = _mm256_setzero_ps();
     __m256 lo = _mm256_cmp_ps(_mm256_loadu_ps(x), zero, _CMP_GT_OQ);
     __m256 hi = _mm256_cmp_ps(_mm256_loadu_ps(x + 8), zero, _CMP_GT_OQ);
     return (unsigned)_mm256_movemask_ps(lo) | (unsigned)_mm256_movemask_ps(hi) << 8;
+}
+INLINE unsigned equal16(const uint8_t *x, uint8_t value) {
+    __m128i v = _mm_loadu_si128((const void *)x);
+    return (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8((char)value)));
 }
 INLINE void masked16(const float *x, unsigned bits, float *y) {
     __m256i one = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
@@ -92,12 +101,18 @@ INLINE vf vf_set(float x) {
 INLINE vf vf_fma(vf a, vf b, vf c) {
     return a * b + c;
 }
-INLINE vf vf_fnma(vf a, vf b, vf c) {
-    return c - a * b;
+INLINE vf vf_relu(vf x) {
+    typedef int32_t vi __attribute__((vector_size(16)));
+    return (vf)((vi)x & ~(vi)(vf_set(0.0f) > x));
 }
 INLINE unsigned positive16(const float *x) {
     unsigned bits = 0;
     for (unsigned l = 0; l < 16; l++) bits |= (unsigned)(x[l] > 0.0f) << l;
+    return bits;
+}
+INLINE unsigned equal16(const uint8_t *x, uint8_t value) {
+    unsigned bits = 0;
+    for (unsigned l = 0; l < 16; l++) bits |= (unsigned)(x[l] == value) << l;
     return bits;
 }
 INLINE void masked16(const float *x, unsigned bits, float *y) {

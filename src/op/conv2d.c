@@ -18,8 +18,15 @@
  * transposed; the one by the weights is a sum over the pixels of outer products.
  */
 #include "op/matmul.h"
+#include "op/winograd.h"
 
 #include <string.h>
+
+static imp_shape output_shape(
+    const imp_conv *a, const imp_shape *x, const imp_shape *w) {
+    return (imp_shape){x->n, w->n, (x->h + 2 * a->pad - w->h) / a->stride + 1,
+        (x->w + 2 * a->pad - w->w) / a->stride + 1, IMP_MAP};
+}
 
 static imp_status conv2d_shape(
     imp_ctx *ctx, const void *attr, const imp_shape *in, size_t n_in, imp_shape *out) {
@@ -39,8 +46,7 @@ static imp_status conv2d_shape(
             "map of "
             "%zu x %zu",
             w->h, w->w, a->stride, a->pad, x->h, x->w);
-    *out = (imp_shape){x->n, w->n, (x->h + 2 * a->pad - w->h) / a->stride + 1,
-        (x->w + 2 * a->pad - w->w) / a->stride + 1, IMP_MAP};
+    *out = output_shape(a, x, w);
     return IMP_OK;
 }
 
@@ -250,6 +256,66 @@ static void pack_forward_dense(const void *source, size_t row0, size_t rows,
     }
 }
 
+/* --- fast: 3 x 3 with stride 1 by Winograd --- */
+
+static bool three_by_three(const imp_conv *a, const imp_shape *w) {
+    return w->h == 3 && w->w == 3 && a->stride == 1;
+}
+
+static imp_winograd forward_winograd(const imp_conv *a, const imp_shape *in) {
+    imp_shape y = output_shape(a, &in[0], &in[1]);
+    return (imp_winograd){.samples = y.n,
+        .c = in[0].c,
+        .h = in[0].h,
+        .w = in[0].w,
+        .k = y.c,
+        .oh = y.h,
+        .ow = y.w,
+        .origin = -(ptrdiff_t)a->pad,
+        .replicate = a->padding == IMP_PAD_REPLICATE,
+        .weights_shape = &in[1]};
+}
+
+/* dX, or with replicate padding dXpad, which has its border. */
+static imp_winograd backward_winograd(const imp_conv *a, const imp_shape *in) {
+    imp_shape y = output_shape(a, &in[0], &in[1]);
+    bool replicate = a->padding == IMP_PAD_REPLICATE;
+    size_t border = replicate ? 2 * a->pad : 0;
+    return (imp_winograd){.samples = y.n,
+        .c = y.c,
+        .h = y.h,
+        .w = y.w,
+        .k = in[0].c,
+        .oh = in[0].h + border,
+        .ow = in[0].w + border,
+        .origin = replicate ? -2 : (ptrdiff_t)a->pad - 2,
+        .weights_shape = &in[1],
+        .backward = true};
+}
+
+bool imp_conv2d_can_pool(
+    const imp_ctx *ctx, const imp_conv_attr *a, const imp_shape *in) {
+    if (!three_by_three(&a->conv, &in[1])) return false;
+    imp_winograd forward = forward_winograd(&a->conv, in);
+    imp_winograd backward = backward_winograd(&a->conv, in);
+    return imp_winograd_tile(ctx, &forward) && imp_winograd_tile(ctx, &backward) &&
+           forward.oh >= 2 && forward.ow >= 2;
+}
+
+static bool forward_by_winograd(const imp_call *c, imp_winograd *p) {
+    const imp_conv_attr *a = c->attr;
+    if (!three_by_three(&a->conv, &c->in[1])) return false;
+    *p = forward_winograd(&a->conv, c->in);
+    return imp_winograd_tile(c->ctx, p) != 0;
+}
+
+static bool backward_by_winograd(const imp_call *c, imp_winograd *p) {
+    const imp_conv_attr *a = c->attr;
+    if (!three_by_three(&a->conv, &c->in[1])) return false;
+    *p = backward_winograd(&a->conv, c->in);
+    return imp_winograd_tile(c->ctx, p) != 0;
+}
+
 /* --- fast: the three products --- */
 
 /* dX with replicate padding is first made with its border, then folded. */
@@ -258,18 +324,32 @@ static size_t padded_count(const imp_conv *a, const imp_shape *x) {
     return x->n * imp_round16(x->c) * (x->h + 2 * a->pad) * (x->w + 2 * a->pad);
 }
 
-static imp_need conv2d_need(const imp_ctx *ctx, const void *attr,
-    const imp_shape *in, const imp_shape *out, unsigned want) {
-    (void)ctx;
+static imp_need conv2d_need(const imp_ctx *ctx, const void *attr, const imp_shape *in,
+    const imp_shape *out, unsigned want) {
     const imp_conv_attr *a = attr;
+    bool three = three_by_three(&a->conv, &in[1]);
     imp_need need = {.thread_scratch = IMP_GEMM_SCRATCH};
+    imp_winograd p = forward_winograd(&a->conv, in);
+    if (three) imp_winograd_need(ctx, &p, &need);
     if (want & 1u) {
+        imp_need backward = {0};
         need.backward_reads |= 2u;
-        need.scratch = (imp_transposed_count(&in[1]) + padded_count(&a->conv, &in[0])) *
-                       sizeof(float);
+        p = backward_winograd(&a->conv, in);
+        if (three && imp_winograd_tile(ctx, &p)) {
+            imp_winograd_need(ctx, &p, &backward);
+        } else {
+            backward.scratch = imp_transposed_count(&in[1]) * sizeof(float);
+        }
+        backward.scratch += padded_count(&a->conv, &in[0]) * sizeof(float);
+        if (need.scratch < backward.scratch) need.scratch = backward.scratch;
+        if (need.thread_scratch < backward.thread_scratch)
+            need.thread_scratch = backward.thread_scratch;
     }
     if (want & 2u) need.backward_reads |= 1u;
-    if (a->relu && want) need.saved = imp_blocked_count(*out) / 16 * sizeof(uint16_t);
+    if (a->pool && want)
+        need.saved = imp_blocked_count(*out); /* a byte an element */
+    else if (a->relu && want)
+        need.saved = imp_blocked_count(*out) / 16 * sizeof(uint16_t);
     return need;
 }
 
@@ -301,6 +381,19 @@ static size_t map_count(const imp_shape *s) { /* of one sample */
 
 static void conv2d_forward(const imp_call *c) {
     const imp_conv_attr *a = c->attr;
+    imp_winograd w;
+    if (forward_by_winograd(c, &w)) {
+        w.x = c->x[0];
+        w.weights = c->x[1];
+        w.bias = c->x[2];
+        w.y = c->y;
+        w.y_mask = a->relu && !a->pool ? c->saved : NULL;
+        w.y_position = a->pool ? c->saved : NULL;
+        w.relu = a->relu;
+        w.pool = a->pool;
+        imp_winograd_run(c, &w);
+        return;
+    }
     pixels sources[SAMPLES_AT_ONCE];
     size_t pixels_out = c->out.h * c->out.w;
     for (size_t n0 = 0; n0 < c->out.n; n0 += SAMPLES_AT_ONCE) {
@@ -386,15 +479,41 @@ static void fold_task(void *arg, size_t task, int thread) {
         }
 }
 
-static void input_gradient_replicate(const imp_call *c) {
-    size_t pad = ((const imp_conv_attr *)c->attr)->conv.pad;
+static void fold_border(const imp_call *c, const float *padded) {
+    fold_job j = {c, padded, ((const imp_conv_attr *)c->attr)->conv.pad};
+    imp_parallel(c->ctx, c->in[0].n * imp_round16(c->in[0].c) / 16, fold_task, &j);
+}
+
+static void input_gradient_direct(const imp_call *c) {
+    const imp_conv *a = &((const imp_conv_attr *)c->attr)->conv;
+    if (a->padding == IMP_PAD_ZERO) {
+        input_gradient(c, &c->in[0], c->dx[0], c->add[0]);
+        return;
+    }
     imp_shape grid = c->in[0];
-    grid.h += 2 * pad;
-    grid.w += 2 * pad;
+    grid.h += 2 * a->pad;
+    grid.w += 2 * a->pad;
     float *padded = (float *)c->scratch + imp_transposed_count(&c->in[1]);
     input_gradient(c, &grid, padded, false);
-    fold_job j = {c, padded, pad};
-    imp_parallel(c->ctx, c->in[0].n * imp_round16(c->in[0].c) / 16, fold_task, &j);
+    fold_border(c, padded);
+}
+
+/* w: as backward_by_winograd left it. masked: dY has been masked already. */
+static void input_gradient_winograd(const imp_call *c, imp_winograd *w, bool masked) {
+    const imp_conv_attr *a = c->attr;
+    bool replicate = a->conv.padding == IMP_PAD_REPLICATE;
+    /* The border's pixels lie at the end of the scratch, after what the run takes. */
+    imp_need need = {0};
+    imp_winograd_need(c->ctx, w, &need);
+    float *padded = (float *)((char *)c->scratch + need.scratch);
+    w->x = c->dy;
+    w->mask = a->relu && !a->pool && !masked ? c->saved : NULL;
+    w->position = a->pool ? c->saved : NULL;
+    w->weights = c->x[1];
+    w->y = replicate ? padded : c->dx[0];
+    w->add = !replicate && c->add[0];
+    imp_winograd_run(c, w);
+    if (replicate) fold_border(c, padded);
 }
 
 #define DW_ROWS                                                                        \
@@ -420,17 +539,22 @@ static void weights_task(void *arg, size_t tap, int thread) {
     }
 }
 
+/* A pooled convolution (frozen weights) has its gradient unpooled on the way. */
 static void conv2d_backward(const imp_call *c) {
     const imp_conv_attr *a = c->attr;
-    if (a->relu) imp_mask_gradient(c->ctx, imp_blocked_count(c->out), c->dy, c->saved);
+    imp_winograd w;
+    bool winograd = backward_by_winograd(c, &w);
+    bool mask_here = a->relu && !a->pool && (!winograd || c->dx[1] || c->dx[2]);
+    if (mask_here)
+        imp_mask_gradient(c->ctx, imp_blocked_count(c->out), c->dy, c->saved);
     if (c->dx[2]) imp_bias_gradient(c->ctx, &c->out, c->dy, c->dx[2], c->add[2]);
     if (c->dx[1])
         imp_parallel(c->ctx, imp_weight_depth(&c->in[1]) / 16, weights_task,
             (void *)(uintptr_t)c);
-    if (c->dx[0] && a->conv.padding == IMP_PAD_REPLICATE)
-        input_gradient_replicate(c);
+    if (c->dx[0] && winograd)
+        input_gradient_winograd(c, &w, mask_here);
     else if (c->dx[0])
-        input_gradient(c, &c->in[0], c->dx[0], c->add[0]);
+        input_gradient_direct(c);
 }
 
 const imp_op imp_op_conv2d = {"conv2d", false, conv2d_shape, conv2d_need,

@@ -16,6 +16,7 @@
 typedef struct imp_need {
     unsigned backward_reads; /* bit i: input i; IMP_READS_OUTPUT: y; 0: nothing */
     bool in_place;           /* y may share the memory of input 0 */
+    bool gradient_in_place;  /* dx[0] may share the memory of x[0] */
     size_t saved;            /* bytes kept from forward to backward */
     size_t scratch;          /* bytes for one call, shared by the threads */
     size_t thread_scratch;   /* bytes for one call, for each thread */
@@ -75,7 +76,11 @@ extern const imp_op imp_op_conv2d, imp_op_linear, imp_op_relu, imp_op_pool2d,
 typedef struct imp_conv_attr {
     imp_conv conv;
     bool relu; /* set by fusion: y = max(0, conv), the mask saved as bits */
+    bool pool; /* set by fusion, with relu: then the maximum of 2 x 2, saved as bytes */
 } imp_conv_attr;
+/* Could a convolution that has its ReLU do the 2 x 2 pooling after it as well? */
+bool imp_conv2d_can_pool(
+    const imp_ctx *ctx, const imp_conv_attr *a, const imp_shape *in);
 typedef struct imp_linear_attr {
     bool relu;
 } imp_linear_attr;

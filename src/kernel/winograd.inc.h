@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * winograd.inc.h: the transforms of winograd.h, written once: included for TILE 4, F(4x4),
+ * and 6, F(6x6), at every level. The points are 0, PAIRS pairs +-P, and infinity; everything
+ * below follows from them (Winograd 1980; Lavin & Gray 2016), with q = P^2 and the plus and
+ * minus of a pair computed together:
+ *
+ *     input    o(0)   = sum_i FULL(i) d(2i)          FULL: coefficients of prod (x - q_j)
+ *              o(oo)  = sum_i FULL(i) d(2i+1)
+ *              o(+-P) = e +- P f                     REST_k: those of prod_(j != k) (x - q_j)
+ *                       e = sum_i REST_k(i) d(2i+2),  f = sum_i REST_k(i) d(2i+1)
+ *     weights  u(0) = g0 / n(0),  u(oo) = g2,  u(+-P) = (g0 + q g2 +- P g1) / n(P)
+ *                       n(p) = prod over the other points r of (p - r)
+ *     output   y(k) = [k = 0] m(0) + sum over pairs P^k (m(P) + (-1)^k m(-P)) + [k = m-1] m(oo)
+ *
+ * F(6x6): points 1, 2, 1/2, the most accurate found. F(4x4): 11/16 and 11/8 halve the error
+ * of the textbook's 1 and 2; their squares and products are exact in float32.
+ */
+#define M_       TILE
+#define N_       (TILE + 2)
+#define PAIRS    (TILE / 2)
+#define FN(name) JOIN(name, TILE, SUFFIX)
+
+#if TILE == 4
+static const float FN(point)[2] = {11.0f / 16, 11.0f / 8};
+#define QA (121.0 / 256)
+#define QB (121.0 / 64)
+static const float FN(full)[3] = {(float)(QA * QB), (float)-(QA + QB), 1.0f};
+static const float FN(rest)[2][2] = {{(float)-QB, 1.0f}, {(float)-QA, 1.0f}};
+/* 1/n: of 0, and of each pair. */
+static const float FN(inverse)[3] = {(float)(1 / (QA * QB)),
+    (float)(1 / (2 * QA * (QA - QB))), (float)(1 / (2 * QB * (QB - QA)))};
+#undef QA
+#undef QB
+#else
+static const float FN(point)[3] = {1.0f, 2.0f, 0.5f};
+static const float FN(full)[4] = {-1.0f, 5.25f, -5.25f, 1.0f};
+static const float FN(rest)[3][3] = {
+    {1.0f, -4.25f, 1.0f}, {0.25f, -1.25f, 1.0f}, {4.0f, -5.0f, 1.0f}};
+static const float FN(inverse)[4] = {
+    -1.0f, (float)(-1 / 4.5), (float)(1 / 90.0), (float)(1 / 1.40625)};
+#endif
+
+/* sum_i c[i] x[2i], from the highest term (whose coefficient is 1) down. */
+INLINE vf FN(polynomial)(const float *c, size_t degree, const vf *x) {
+    vf sum = x[2 * degree];
+    UNROLL for (size_t i = degree; i-- > 0;) sum = vf_fma(vf_set(c[i]), x[2 * i], sum);
+    return sum;
+}
+
+INLINE void FN(input_line)(const vf *d, vf *o) {
+    o[0] = FN(polynomial)(FN(full), PAIRS, d);
+    o[N_ - 1] = FN(polynomial)(FN(full), PAIRS, d + 1);
+    UNROLL for (size_t k = 0; k < PAIRS; k++) {
+        vf e = FN(polynomial)(FN(rest)[k], PAIRS - 1, d + 2);
+        vf f = FN(polynomial)(FN(rest)[k], PAIRS - 1, d + 1);
+        o[1 + 2 * k] = vf_fma(vf_set(FN(point)[k]), f, e);
+        o[2 + 2 * k] = vf_fma(vf_set(-FN(point)[k]), f, e);
+    }
+}
+
+INLINE void FN(weights_line)(const vf *g, vf *o) {
+    o[0] = g[0] * vf_set(FN(inverse)[0]);
+    o[N_ - 1] = g[2];
+    UNROLL for (size_t k = 0; k < PAIRS; k++) {
+        float p = FN(point)[k];
+        vf scale = vf_set(FN(inverse)[k + 1]), e = vf_fma(vf_set(p * p), g[2], g[0]);
+        o[1 + 2 * k] = vf_fma(vf_set(p), g[1], e) * scale;
+        o[2 + 2 * k] = vf_fma(vf_set(-p), g[1], e) * scale;
+    }
+}
+
+INLINE void FN(output_line)(const vf *m, vf *y) {
+    vf sum[PAIRS], difference[PAIRS];
+    UNROLL for (size_t k = 0; k < PAIRS; k++) {
+        sum[k] = m[1 + 2 * k] + m[2 + 2 * k];
+        difference[k] = m[1 + 2 * k] - m[2 + 2 * k];
+    }
+    float power[PAIRS];
+    UNROLL for (size_t k = 0; k < PAIRS; k++) power[k] = 1.0f;
+    UNROLL for (size_t i = 0; i < M_; i++) {
+        const vf *part = i % 2 ? difference : sum;
+        y[i] = vf_set(power[0]) * part[0];
+        if (i == 0) y[i] = m[0] + part[0];
+        if (i == M_ - 1) y[i] = vf_fma(vf_set(power[0]), part[0], m[N_ - 1]);
+        UNROLL for (size_t k = 1; k < PAIRS; k++)
+            y[i] = vf_fma(vf_set(power[k]), part[k], y[i]);
+        UNROLL for (size_t k = 0; k < PAIRS; k++) power[k] *= FN(point)[k];
+    }
+}
+
+/* --- input --- */
+
+/* n x n pixels of 16 channels at row y, column x, each masked, or from outside. */
+static void FN(fetch)(
+    const imp_winograd_input *in, ptrdiff_t y, ptrdiff_t x, float *patch) {
+    ptrdiff_t h = (ptrdiff_t)in->tiles.h, w = (ptrdiff_t)in->tiles.w;
+    for (ptrdiff_t i = 0; i < N_; i++)
+        for (ptrdiff_t j = 0; j < N_; j++, patch += 16) {
+            ptrdiff_t r = y + i, c = x + j;
+            if (in->replicate) {
+                r = r < 0 ? 0 : r >= h ? h - 1 : r;
+                c = c < 0 ? 0 : c >= w ? w - 1 : c;
+            }
+            bool inside = r >= 0 && r < h && c >= 0 && c < w;
+            size_t pixel = (size_t)(r * w + c);
+            unsigned bits = 0xffff;
+            if (in->position) {
+                inside = inside && r / 2 < h / 2 && c / 2 < w / 2;
+                pixel = (size_t)(r / 2 * (w / 2) + c / 2);
+            }
+            if (!inside) {
+                memset(patch, 0, 16 * sizeof *patch);
+                continue;
+            }
+            if (in->position)
+                bits = equal16(in->position + pixel * 16, (uint8_t)(r % 2 * 2 + c % 2));
+            else if (in->mask)
+                bits = in->mask[pixel];
+            masked16(in->x + pixel * 16, bits, patch);
+        }
+}
+
+/* One tile: d has `row` floats from row to row. */
+INLINE void FN(input_tile)(const float *d, size_t row, float *v, size_t v_xi) {
+    for (size_t l = 0; l < 16; l += VF) {
+        vf half[N_][N_];
+        for (size_t j = 0; j < N_; j++) {
+            vf column[N_], o[N_];
+            UNROLL for (size_t i = 0; i < N_; i++) column[i] =
+                vf_load(d + i * row + j * 16 + l);
+            FN(input_line)(column, o);
+            UNROLL for (size_t i = 0; i < N_; i++) half[i][j] = o[i];
+        }
+        for (size_t i = 0; i < N_; i++) {
+            vf o[N_];
+            FN(input_line)(half[i], o);
+            UNROLL for (size_t j = 0; j < N_; j++)
+                vf_store(v + (i * N_ + j) * v_xi + l, o[j]);
+        }
+    }
+}
+
+void FN(imp_winograd_input)(const imp_winograd_input *in) {
+    const imp_winograd_tiles *s = &in->tiles;
+    bool plain = !in->mask && !in->position;
+    float patch[N_ * N_ * 16] __attribute__((aligned(64)));
+    for (size_t t = 0; t < s->count; t++) {
+        ptrdiff_t y = (ptrdiff_t)((s->first + t) / s->wide * M_) + in->origin;
+        ptrdiff_t x = (ptrdiff_t)((s->first + t) % s->wide * M_) + in->origin;
+        bool inside =
+            y >= 0 && x >= 0 && y + N_ <= (ptrdiff_t)s->h && x + N_ <= (ptrdiff_t)s->w;
+        const float *d = patch;
+        size_t row = N_ * 16;
+        if (plain && inside) {
+            d = in->x + ((size_t)y * s->w + (size_t)x) * 16;
+            row = s->w * 16;
+        } else {
+            FN(fetch)(in, y, x, patch);
+        }
+        FN(input_tile)(d, row, in->v + t * 16, in->v_xi);
+    }
+}
+
+/* --- weights --- */
+
+void FN(imp_winograd_weights)(const imp_winograd_weights *w) {
+    for (size_t i = 0; i < 256; i += VF) {
+        vf half[3][N_];
+        UNROLL for (size_t column = 0; column < 3; column++) {
+            vf g[3];
+            UNROLL for (size_t row = 0; row < 3; row++) {
+                size_t tap = row * 3 + column;
+                g[row] = vf_load(w->g + (w->flip ? 8 - tap : tap) * 256 + i);
+            }
+            FN(weights_line)(g, half[column]);
+        }
+        UNROLL for (size_t row = 0; row < N_; row++) {
+            vf g[3] = {half[0][row], half[1][row], half[2][row]}, u[N_];
+            FN(weights_line)(g, u);
+            UNROLL for (size_t column = 0; column < N_; column++)
+                vf_store(w->u + (row * N_ + column) * w->u_xi + i, u[column]);
+        }
+    }
+}
+
+/* --- output --- */
+
+/* One tile to y, which has `row` floats from row to row. */
+INLINE void FN(output_tile)(const imp_winograd_output *out, const float *m, float *y,
+    size_t row, size_t high, size_t wide) {
+    for (size_t l = 0; l < 16; l += VF) {
+        vf bias = out->bias ? vf_load(out->bias + l) : vf_set(0.0f), half[M_][N_];
+        for (size_t j = 0; j < N_; j++) {
+            vf column[N_], o[M_];
+            UNROLL for (size_t i = 0; i < N_; i++) column[i] =
+                vf_load(m + (i * N_ + j) * out->m_xi + l);
+            FN(output_line)(column, o);
+            UNROLL for (size_t i = 0; i < M_; i++) half[i][j] = o[i];
+        }
+        for (size_t i = 0; i < high; i++) {
+            vf o[M_];
+            FN(output_line)(half[i], o);
+            UNROLL for (size_t j = 0; j < M_; j++) {
+                if (j >= wide) break;
+                float *to = y + i * row + j * 16 + l;
+                vf value = o[j] + bias;
+                if (out->add) value = value + vf_load(to);
+                vf_store(to, out->relu ? vf_relu(value) : value);
+            }
+        }
+    }
+}
+
+/* The maximum of each 2 x 2 window of a tile that is whole; the first of equals. */
+INLINE void FN(pool_tile)(const imp_winograd_output *out, const float *tile,
+    size_t row0, size_t column0, size_t high, size_t wide) {
+    for (size_t i = 0; i < high; i++)
+        for (size_t j = 0; j < wide; j++) {
+            const float *x = tile + (2 * i * M_ + 2 * j) * 16;
+            size_t at = ((row0 + i) * (out->tiles.w / 2) + column0 + j) * 16;
+            int32_t position[16];
+            for (size_t l = 0; l < 16; l++) {
+                float best = x[l], other = x[16 + l];
+                int32_t p = 0;
+                p = other > best ? 1 : p, best = other > best ? other : best;
+                other = x[M_ * 16 + l];
+                p = other > best ? 2 : p, best = other > best ? other : best;
+                other = x[(M_ + 1) * 16 + l];
+                p = other > best ? 3 : p, best = other > best ? other : best;
+                out->y[at + l] = best;
+                position[l] = best > 0.0f ? p : IMP_POOL_DEAD;
+            }
+            for (size_t l = 0; out->position && l < 16; l++)
+                out->position[at + l] = (uint8_t)position[l];
+        }
+}
+
+void FN(imp_winograd_output)(const imp_winograd_output *out) {
+    const imp_winograd_tiles *s = &out->tiles;
+    float tile[M_ * M_ * 16] __attribute__((aligned(64)));
+    for (size_t t = 0; t < s->count; t++) {
+        size_t row = (s->first + t) / s->wide * M_,
+               column = (s->first + t) % s->wide * M_;
+        size_t high = s->h - row < M_ ? s->h - row : M_;
+        size_t wide = s->w - column < M_ ? s->w - column : M_;
+        const float *m = out->m + t * 16;
+        if (out->pool) {
+            FN(output_tile)(out, m, tile, M_ * 16, high, wide);
+            FN(pool_tile)(out, tile, row / 2, column / 2, high / 2, wide / 2);
+            continue;
+        }
+        size_t pixel = row * s->w + column;
+        if (wide == M_)
+            FN(output_tile)(out, m, out->y + pixel * 16, s->w * 16, high, M_);
+        else
+            FN(output_tile)(out, m, out->y + pixel * 16, s->w * 16, high, wide);
+        for (size_t i = 0; out->mask && i < high; i++)
+            for (size_t j = 0; j < wide; j++) {
+                size_t p = pixel + i * s->w + j;
+                out->mask[p] = (uint16_t)positive16(out->y + p * 16);
+            }
+    }
+}
+
+#undef M_
+#undef N_
+#undef FN
+#undef PAIRS
+#undef TILE

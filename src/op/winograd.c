@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * winograd.c: how the work of a Winograd convolution is cut, so that each transformed number
+ * is in a cache when it is wanted (docs/winograd.md). Two ways, by the size of the weights:
+ *
+ *   few weights (the wide layers): all of U is made first; then a task is a block of tiles:
+ *     V of the block, and for each group of panels M and y. V and M are the thread's own.
+ *   many weights (the deep layers): a group of tiles' V is made first, shared; then a task is
+ *     a group of panels: U of them, block by block of channels, M and y. U and M are the
+ *     thread's own.
+ *
+ * An output is made by one task, its sum over the channels in ascending order, whatever the
+ * blocks are: the bits depend on the tile's size alone.
+ */
+#include "op/winograd.h"
+
+#include <string.h>
+
+#define FEW_WEIGHTS  (128 * 128)       /* c k: U of 64 x that is 4 MiB */
+#define BLOCK_FLOATS ((size_t)1 << 18) /* V of a block of tiles: 1 MiB */
+#define GROUP_FLOATS ((size_t)1 << 22) /* V of a group of tiles: 16 MiB */
+#define DEPTH        128               /* channels of U at a time, of many weights */
+#define PANELS       2                 /* of 16 outputs, of M at a time */
+#define PAD          48 /* floats between the planes of xi: else all meet in one cache set */
+
+typedef struct job {
+    const imp_winograd *p;
+    const imp_kernels *kernels;
+    const imp_call *call;
+    void (*input)(const imp_winograd_input *in);
+    void (*weights)(const imp_winograd_weights *w);
+    void (*output)(const imp_winograd_output *out);
+    size_t tile, planes; /* m, n n */
+    size_t c, k;         /* in blocks of 16 */
+    size_t wide, tiles;  /* tiles a row; of a sample */
+    size_t all;          /* tiles of all samples */
+    size_t block;        /* tiles of V at most */
+    size_t depth;        /* blocks of channels of U at a time */
+    size_t first, count; /* many weights: the group's tiles */
+    float *u, *v;        /* shared: U where few, V where many */
+} job;
+
+static size_t divide_up(size_t a, size_t b) {
+    return (a + b - 1) / b;
+}
+
+/* Multiplications for one pair of channels; the weights' transform counts as some more. */
+static size_t cost(const imp_winograd *p, size_t m) {
+    size_t tiles = p->samples * divide_up(p->oh, m) * divide_up(p->ow, m);
+    return (tiles + 5) * (m + 2) * (m + 2);
+}
+
+size_t imp_winograd_tile(const imp_ctx *ctx, const imp_winograd *p) {
+    size_t best = 0, least = 9 * p->samples * p->oh * p->ow;
+    if (p->c < 16 || p->k < 16) return 0;
+    if (cost(p, 4) < least) best = 4, least = cost(p, 4);
+    if (cost(p, 6) < least && ctx->precision == IMP_FAST) best = 6;
+    return best;
+}
+
+static bool few_weights(const job *j) {
+    return j->c * j->k * 256 <= FEW_WEIGHTS;
+}
+
+static job new_job(const imp_ctx *ctx, const imp_winograd *p) {
+    job j = {.p = p, .kernels = ctx->kernels, .tile = imp_winograd_tile(ctx, p)};
+    const imp_kernels *k = ctx->kernels;
+    bool four = j.tile == 4;
+    j.input = four ? k->winograd_input4 : k->winograd_input6;
+    j.weights = four ? k->winograd_weights4 : k->winograd_weights6;
+    j.output = four ? k->winograd_output4 : k->winograd_output6;
+    j.planes = (j.tile + 2) * (j.tile + 2);
+    j.c = imp_round16(p->c) / 16;
+    j.k = imp_round16(p->k) / 16;
+    j.wide = divide_up(p->ow, j.tile);
+    j.tiles = j.wide * divide_up(p->oh, j.tile);
+    j.all = p->samples * j.tiles;
+    size_t room = few_weights(&j) ? BLOCK_FLOATS : GROUP_FLOATS;
+    size_t block = room / (j.planes * j.c * 16);
+    size_t mr = k->mr;
+    block = block < mr ? mr : block / mr * mr; /* no half-filled register tiles */
+    j.block = divide_up(j.all, divide_up(j.all, block));
+    j.block = divide_up(j.block, mr) * mr;
+    if (j.block > j.all) j.block = j.all;
+    j.depth = few_weights(&j) || j.c < DEPTH / 16 ? j.c : DEPTH / 16;
+    return j;
+}
+
+/* Floats from plane to plane of xi. */
+static size_t v_plane(const job *j) {
+    return j->c * j->block * 16 + PAD;
+}
+
+static size_t m_plane(const job *j) {
+    return PANELS * j->block * 16 + PAD;
+}
+
+static size_t u_plane(const job *j) { /* of one panel */
+    return j->depth * 256 + PAD;
+}
+
+static size_t u_panel(const job *j) {
+    return j->planes * u_plane(j);
+}
+
+void imp_winograd_need(const imp_ctx *ctx, const imp_winograd *p, imp_need *need) {
+    if (!imp_winograd_tile(ctx, p)) return;
+    job j = new_job(ctx, p);
+    bool few = few_weights(&j);
+    size_t v = j.planes * v_plane(&j), m = j.planes * m_plane(&j);
+    size_t shared = (few ? j.k * u_panel(&j) : v) * sizeof(float);
+    size_t own = (m + (few ? v : PANELS * u_panel(&j))) * sizeof(float);
+    if (need->scratch < shared) need->scratch = shared;
+    if (need->thread_scratch < own) need->thread_scratch = own;
+}
+
+/* --- the four steps --- */
+
+/* V of block cb of the channels, tiles first .. +count, at column `to` of the V given. */
+static void transform_input(
+    const job *j, size_t cb, size_t first, size_t count, size_t to, float *v) {
+    const imp_winograd *p = j->p;
+    size_t pixels = p->h * p->w,
+           x_pixels = p->position ? p->h / 2 * (p->w / 2) : pixels;
+    while (count > 0) {
+        size_t sample = first / j->tiles, t = first % j->tiles;
+        size_t n = j->tiles - t < count ? j->tiles - t : count;
+        size_t block = sample * j->c + cb;
+        imp_winograd_input in = {.tiles = {p->h, p->w, j->wide, t, n},
+            .x = p->x + block * x_pixels * 16,
+            .mask = p->mask ? p->mask + block * pixels : NULL,
+            .position = p->position ? p->position + block * x_pixels * 16 : NULL,
+            .origin = p->origin,
+            .replicate = p->replicate,
+            .v = v + (cb * j->block + to) * 16,
+            .v_xi = v_plane(j)};
+        j->input(&in);
+        first += n;
+        to += n;
+        count -= n;
+    }
+}
+
+/* 16 x 16 of nine taps, rows to columns. */
+static void transpose(const float *w, float *t) {
+    for (size_t tap = 0; tap < 9; tap++, w += 256, t += 256)
+        for (size_t i = 0; i < 16; i++)
+            for (size_t o = 0; o < 16; o++) t[o * 16 + i] = w[i * 16 + o];
+}
+
+/* U of one panel of outputs, blocks cb .. +count of the channels. */
+static void transform_weights(
+    const job *j, size_t panel, size_t cb, size_t count, float *u) {
+    const imp_winograd *p = j->p;
+    float turned[9 * 256] __attribute__((aligned(64)));
+    for (size_t i = 0; i < count; i++) {
+        size_t row = p->backward ? cb + i : panel,
+               column = p->backward ? panel : cb + i;
+        const float *g = p->weights + row * imp_weight_depth(p->weights_shape) * 16 +
+                         column * 9 * 256;
+        if (p->backward) transpose(g, turned);
+        imp_winograd_weights w = {.g = p->backward ? turned : g,
+            .flip = p->backward,
+            .u = u + i * 256,
+            .u_xi = u_plane(j)};
+        j->weights(&w);
+    }
+}
+
+/* M (+)= V U: panels of outputs, blocks cb .. +depth of the channels, count tiles. */
+static void multiply(const job *j, const float *u, size_t panels, const float *v,
+    size_t cb, size_t depth, size_t count, float *m) {
+    static const float zero[IMP_MAX_NB * 16];
+    const imp_kernels *k = j->kernels;
+    size_t groups = divide_up(count, k->mr);
+    imp_gemm_tile t = {.init = cb == 0 ? zero : NULL,
+        .taps = depth,
+        .a_tap = j->block * 16,
+        .b_panel = u_panel(j),
+        .y_row = 16,
+        .y_panel = j->block * 16};
+    for (size_t xi = 0; xi < j->planes; xi++)
+        for (size_t panel = 0; panel < panels; panel += k->nb) {
+            t.panels = panels - panel < k->nb ? panels - panel : k->nb;
+            t.b = u + panel * u_panel(j) + xi * u_plane(j);
+            for (size_t g = 0; g < groups; g++) { /* rows shared out evenly */
+                size_t first = g * count / groups;
+                t.rows = (g + 1) * count / groups - first;
+                t.a = v + xi * v_plane(j) + (cb * j->block + first) * 16;
+                t.y = m + xi * m_plane(j) + (panel * j->block + first) * 16;
+                k->gemm(&t);
+            }
+        }
+}
+
+/* y of one panel of outputs from row `from` of M, tiles first .. +count. */
+static void transform_output(
+    const job *j, size_t panel, const float *m, size_t first, size_t count) {
+    const imp_winograd *p = j->p;
+    size_t pixels = p->oh * p->ow,
+           y_pixels = p->pool ? p->oh / 2 * (p->ow / 2) : pixels;
+    while (count > 0) {
+        size_t sample = first / j->tiles, t = first % j->tiles;
+        size_t n = j->tiles - t < count ? j->tiles - t : count;
+        size_t block = sample * j->k + panel;
+        imp_winograd_output out = {.tiles = {p->oh, p->ow, j->wide, t, n},
+            .m = m,
+            .m_xi = m_plane(j),
+            .bias = p->bias ? p->bias + panel * 16 : NULL,
+            .y = p->y + block * y_pixels * 16,
+            .mask = p->y_mask ? p->y_mask + block * pixels : NULL,
+            .position = p->y_position ? p->y_position + block * y_pixels * 16 : NULL,
+            .add = p->add,
+            .relu = p->relu,
+            .pool = p->pool};
+        j->output(&out);
+        first += n;
+        m += n * 16;
+        count -= n;
+    }
+}
+
+/* --- few weights: a task is a block of tiles --- */
+
+static void weights_task(void *arg, size_t panel, int thread) {
+    (void)thread;
+    const job *j = arg;
+    transform_weights(j, panel, 0, j->c, j->u + panel * u_panel(j));
+}
+
+static void tiles_task(void *arg, size_t task, int thread) {
+    const job *j = arg;
+    float *v = imp_call_scratch(j->call, thread), *m = v + j->planes * v_plane(j);
+    size_t first = task * j->block;
+    size_t count = j->all - first < j->block ? j->all - first : j->block;
+    for (size_t cb = 0; cb < j->c; cb++) transform_input(j, cb, first, count, 0, v);
+    for (size_t panel = 0; panel < j->k; panel += PANELS) {
+        size_t n = j->k - panel < PANELS ? j->k - panel : PANELS;
+        multiply(j, j->u + panel * u_panel(j), n, v, 0, j->c, count, m);
+        for (size_t i = 0; i < n; i++)
+            transform_output(j, panel + i, m + i * j->block * 16, first, count);
+    }
+}
+
+/* --- many weights: a task is a group of panels --- */
+
+#define INPUT_TILES 16 /* of a task that makes V */
+
+static void input_task(void *arg, size_t task, int thread) {
+    (void)thread;
+    const job *j = arg;
+    size_t cb = task % j->c, at = task / j->c * INPUT_TILES;
+    size_t count = j->count - at < INPUT_TILES ? j->count - at : INPUT_TILES;
+    transform_input(j, cb, j->first + at, count, at, j->v);
+}
+
+static void panels_task(void *arg, size_t task, int thread) {
+    const job *j = arg;
+    float *u = imp_call_scratch(j->call, thread), *m = u + PANELS * u_panel(j);
+    size_t panel = task * PANELS, n = j->k - panel < PANELS ? j->k - panel : PANELS;
+    for (size_t cb = 0; cb < j->c; cb += j->depth) {
+        size_t depth = j->c - cb < j->depth ? j->c - cb : j->depth;
+        for (size_t i = 0; i < n; i++)
+            transform_weights(j, panel + i, cb, depth, u + i * u_panel(j));
+        multiply(j, u, n, j->v, cb, depth, j->count, m);
+    }
+    for (size_t i = 0; i < n; i++)
+        transform_output(j, panel + i, m + i * j->block * 16, j->first, j->count);
+}
+
+void imp_winograd_run(const imp_call *c, const imp_winograd *p) {
+    job j = new_job(c->ctx, p);
+    j.call = c;
+    if (few_weights(&j)) {
+        j.u = c->scratch;
+        imp_parallel(c->ctx, j.k, weights_task, &j);
+        imp_parallel(c->ctx, divide_up(j.all, j.block), tiles_task, &j);
+        return;
+    }
+    j.v = c->scratch;
+    for (j.first = 0; j.first < j.all; j.first += j.block) {
+        j.count = j.all - j.first < j.block ? j.all - j.first : j.block;
+        imp_parallel(c->ctx, j.c * divide_up(j.count, INPUT_TILES), input_task, &j);
+        imp_parallel(c->ctx, divide_up(j.k, PANELS), panels_task, &j);
+    }
+}
