@@ -39,8 +39,9 @@ typedef struct imp_winograd_input {
     const uint8_t *position;
     ptrdiff_t origin;
     bool replicate;
-    float *v; /* v[xi * v_xi + (tile - first) * 16] */
-    size_t v_xi;
+    /* Row r = row + tile - first of V: v[xi * v_xi + r / group * v_group + r % group * 16] */
+    float *v;
+    size_t v_xi, group, v_group, row;
 } imp_winograd_input;
 
 /* u[xi * u_xi + i*16 + o] from g[(3 row + column) * 256 + i*16 + o]; flip: g turned by half
@@ -64,5 +65,13 @@ typedef struct imp_winograd_output {
     bool add;          /* y +=; without relu and pool */
     bool relu, pool;   /* pool: after relu */
 } imp_winograd_output;
+
+/* dg[(3 row + column) * 256 + i*16 + o] (+)= (G' U G), u[xi * u_xi + i*16 + o]. */
+typedef struct imp_winograd_fold {
+    const float *u;
+    size_t u_xi;
+    float *dg;
+    bool add;
+} imp_winograd_fold;
 
 #endif
