@@ -63,6 +63,7 @@ typedef struct app_option {
 
 typedef struct app_common { /* the first member of every command's struct */
     size_t threads;         /* APP_ABSENT: the library's choice */
+    int precision;          /* an imp_precision: index in fast|exact */
     uint64_t seed;
     bool quiet, json;
     char **operands; /* the arguments that are not options */
@@ -85,6 +86,13 @@ typedef struct app_common { /* the first member of every command's struct */
             .value = "N",                                                              \
             .otherwise = "IMPASTO_THREADS, else the processors there are",             \
             .help = "threads to use; the result is the same for any number"},          \
+        {.name = "precision",                                                          \
+            .type = APP_CHOICE,                                                        \
+            .offset = offsetof(app_common, precision),                                 \
+            .choices = "fast|exact",                                                   \
+            .standard = "fast",                                                        \
+            .help = "how 3 x 3 convolutions are computed; exact is slower, and "       \
+                    "closer to the direct sum"},                                       \
         {.name = "quiet",                                                              \
             .type = APP_FLAG,                                                          \
             .offset = offsetof(app_common, quiet),                                     \

@@ -216,7 +216,8 @@ static void log_note(void *user, const char *message) {
 }
 
 int app_open(imp_ctx **ctx, const app_common *common) {
-    imp_ctx_options options = {.log = log_note};
+    imp_ctx_options options = {
+        .log = log_note, .precision = (imp_precision)common->precision};
     if (common->threads != APP_ABSENT) options.threads = (int)common->threads;
     imp_status status = imp_ctx_new(ctx, &options);
     if (status == IMP_OK) return 0;

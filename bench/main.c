@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * impasto-bench: how fast are the parts? Medians; script/bench sets them beside the
- * rivals.
+ * impasto-bench: how fast are the parts? script/bench sets them beside the rivals.
  *
- *     impasto-bench ceiling [--threads T]
- *     impasto-bench style --size N [--iterations N] [--threads T] [--json]
+ *     impasto-bench ceiling     multiply-adds and bandwidths of the processor
+ *     impasto-bench conv        the convolutions of VGG-19 to conv5_1
+ *     impasto-bench linear      fully connected layers
+ *     impasto-bench style       an iteration of style transfer
+ *     impasto-bench mnist       an epoch of training on digits
+ *     impasto-bench classify    VGG-19 on one picture
+ *     impasto-bench train       a training step of a narrow VGG-19
+ *
+ * Times are medians. --help has the options.
  */
-#include "kernel/kernel.h"
-#include "impasto/style.h"
+#include "bench.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,19 +20,15 @@
 #include <sys/resource.h>
 #include <time.h>
 
-typedef struct settings {
-    int threads;
-    size_t size, iterations;
-    bool json;
-} settings;
+/* --- for all parts --- */
 
-static double now(void) {
+double bench_now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static size_t peak_bytes(void) {
+size_t bench_peak_bytes(void) {
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     return (size_t)usage.ru_maxrss * 1024;
@@ -38,153 +39,170 @@ static int ascending(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-static double median(double *x, size_t n) {
+double bench_median(double *x, size_t n) {
     qsort(x, n, sizeof *x, ascending);
     return n % 2 ? x[n / 2] : 0.5 * (x[n / 2 - 1] + x[n / 2]);
 }
 
-static int fail(const imp_ctx *ctx) {
+#define MOST_ITERATIONS 1000
+
+double bench_time(size_t iterations, void (*run)(void *arg), void *arg) {
+    double seconds[MOST_ITERATIONS];
+    run(arg);
+    for (size_t i = 0; i < iterations; i++) {
+        double start = bench_now();
+        run(arg);
+        seconds[i] = bench_now() - start;
+    }
+    return bench_median(seconds, iterations);
+}
+
+void bench_json(const imp_ctx *ctx, const char *name) {
+    printf("{\"event\":\"bench\",\"name\":\"%s\",\"threads\":%d,\"cpu\":\"%s\","
+           "\"precision\":\"%s\"",
+        name, imp_ctx_threads(ctx), imp_ctx_cpu(ctx),
+        ctx->precision == IMP_EXACT ? "exact" : "fast");
+}
+
+int bench_fail(const imp_ctx *ctx) {
     fprintf(stderr, "impasto-bench: %s\n", imp_ctx_error(ctx));
     return 1;
 }
 
-/* --- ceiling: what the register tile reaches with everything in the first cache --- */
-
-typedef struct tile_job {
-    const imp_kernels *k;
-    float *memory; /* one piece a task */
-    size_t piece;
-} tile_job;
-
-#define TILE_TAPS  16
-#define TILE_CALLS 20000
-
-static void tile_task(void *arg, size_t task, int thread) {
-    (void)thread;
-    const tile_job *j = arg;
-    float *a = j->memory + task * j->piece, *b = a + IMP_MAX_MR * TILE_TAPS * 16;
-    float *y = b + IMP_MAX_NB * TILE_TAPS * 256;
-    imp_gemm_tile t = {.a = a,
-        .b = b,
-        .y = y,
-        .rows = j->k->mr,
-        .panels = j->k->nb,
-        .taps = TILE_TAPS,
-        .a_tap = j->k->mr * 16,
-        .b_panel = TILE_TAPS * 256,
-        .y_row = 16,
-        .y_panel = IMP_MAX_MR * 16};
-    for (int i = 0; i < TILE_CALLS; i++) j->k->gemm(&t);
+float bench_value(uint64_t seed, size_t i) {
+    return (float)(int32_t)(imp_random(seed, i) >> 32) * 0x1p-31f;
 }
 
-static int ceiling(imp_ctx *ctx, const settings *s) {
-    (void)s;
-    size_t threads = (size_t)imp_ctx_threads(ctx);
-    size_t piece = IMP_MAX_MR * TILE_TAPS * 16 + IMP_MAX_NB * TILE_TAPS * 256 +
-                   IMP_MAX_NB * IMP_MAX_MR * 16;
-    tile_job j = {ctx->kernels, imp_alloc(threads * piece * sizeof(float)), piece};
-    if (!j.memory) return fail(ctx);
-    double flops = 2.0 * 16 * TILE_TAPS * 16 * (double)(j.k->mr * j.k->nb) *
-                   TILE_CALLS * (double)threads;
-    double best = 0;
-    for (int i = 0; i < 5; i++) {
-        double start = now();
-        imp_parallel(ctx, threads, tile_task, &j);
-        double rate = flops / (now() - start) * 1e-9;
-        if (rate > best) best = rate;
+/* --- the parts and their options --- */
+
+static const struct part {
+    const char *name;
+    int (*run)(imp_ctx *ctx, const bench_settings *s);
+    size_t iterations; /* unless told */
+} parts[] = {
+    {"ceiling", bench_ceiling, 1},
+    {"conv", bench_conv, 3},
+    {"linear", bench_linear, 5},
+    {"style", bench_style, 5},
+    {"mnist", bench_mnist, 1},
+    {"classify", bench_classify, 5},
+    {"train", bench_train, 5},
+};
+
+static const char help[] =
+    "usage: impasto-bench ceiling|conv|linear|style|mnist|classify|train [options]\n"
+    "  --threads T             threads to use [IMPASTO_THREADS, else the processors]\n"
+    "  --precision fast|exact  how 3 x 3 convolutions are computed [fast]\n"
+    "  --iterations N          calls, iterations or epochs that are timed\n"
+    "  --json                  one JSON object a line\n"
+    "conv, style:\n"
+    "  --size N                pixels of the picture's side [512]\n"
+    "conv:\n"
+    "  --layer NAME            this layer alone: conv1_1 to conv5_1\n"
+    "style:\n"
+    "  --arch NAME             seeded weights: vgg16, vgg19, builtin [vgg19]\n"
+    "  --model FILE            a model's own weights\n"
+    "mnist:\n"
+    "  --net mlp|lenet         [both]\n"
+    "  --optimizer sgd|adam    [sgd]\n"
+    "  --data DIR              the folder of MNIST [noise of its size]\n";
+
+static const struct part *find_part(const char *name) {
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (!strcmp(parts[i].name, name)) return &parts[i];
+    return NULL;
+}
+
+static bool refuse(const char *option, const char *expected, const char *found) {
+    fprintf(stderr, "impasto-bench: %s: expected %s, found %s\n", option, expected,
+        found ? found : "nothing");
+    return false;
+}
+
+static bool read_count(const char *option, const char *text, size_t most, size_t *out) {
+    char *end = NULL, expected[32];
+    unsigned long v =
+        text && *text >= '0' && *text <= '9' ? strtoul(text, &end, 10) : 0;
+    *out = v;
+    if (v >= 1 && v <= most && !*end) return true;
+    snprintf(expected, sizeof expected, "1 to %zu", most);
+    return refuse(option, expected, text);
+}
+
+/* *out: is it the second of the two? */
+static bool read_either(const char *option, const char *text, const char *first,
+    const char *second, bool *out) {
+    char expected[64];
+    *out = text && !strcmp(text, second);
+    if (*out || (text && !strcmp(text, first))) return true;
+    snprintf(expected, sizeof expected, "%s or %s", first, second);
+    return refuse(option, expected, text);
+}
+
+static bool read_option(bench_settings *s, const char *option, const char *text) {
+    bool second, good = text != NULL;
+    size_t count;
+    if (!strcmp(option, "--size")) return read_count(option, text, 16384, &s->size);
+    if (!strcmp(option, "--iterations"))
+        return read_count(option, text, MOST_ITERATIONS, &s->iterations);
+    if (!strcmp(option, "--threads")) {
+        good = read_count(option, text, 1024, &count);
+        if (good) s->threads = (int)count;
+        return good;
     }
-    printf("%s, %zu threads: register tile %.1f GFLOP/s\n", imp_ctx_cpu(ctx), threads,
-        best);
-    imp_release(j.memory);
-    return 0;
-}
-
-/* --- style: one iteration of Adam, VGG-19 to relu5_1 with seeded weights --- */
-
-static imp_status noise_picture(
-    imp_ctx *ctx, imp_picture *p, size_t size, uint64_t seed) {
-    imp_status s = imp_picture_new(ctx, p, size, size);
-    for (size_t i = 0; i < 3 * size * size && !s; i++)
-        p->planes[i] = (float)(255.0 * imp_uniform(seed, i));
-    return s;
-}
-
-static int style(imp_ctx *ctx, const settings *s) {
-    imp_model *model;
-    imp_picture content, painting;
-    imp_style *job;
-    imp_style_options o = imp_style_preset("painterly");
-    o.size = s->size;
-    o.optimizer = IMP_ADAM;
-    double *seconds = malloc(s->iterations * sizeof *seconds);
-    if (!seconds ||
-        imp_model_init(ctx, &model,
-            &(imp_model_options){
-                .architecture = "vgg19", .features = true, .seed = 1}) ||
-        noise_picture(ctx, &content, s->size, 1) ||
-        noise_picture(ctx, &painting, s->size, 2) ||
-        imp_style_new(ctx, &job, model, &content, &painting, NULL, &o))
-        return fail(ctx);
-    imp_style_progress p;
-    for (size_t i = 0; i <= s->iterations; i++) { /* the first warms up */
-        double start = now();
-        if (imp_style_step(job, &p)) return fail(ctx);
-        if (i > 0) seconds[i - 1] = now() - start;
+    if (!strcmp(option, "--precision")) {
+        good = read_either(option, text, "fast", "exact", &second);
+        s->precision = second ? IMP_EXACT : IMP_FAST;
+        return good;
     }
-    double m = median(seconds, s->iterations);
-    if (s->json)
-        printf("{\"event\":\"bench\",\"name\":\"style\",\"size\":%zu,\"threads\":%d,"
-               "\"cpu\":\"%s\",\"seconds_per_iteration\":%.6f,\"minimum\":%.6f,"
-               "\"peak_bytes\":%zu}\n",
-            s->size, imp_ctx_threads(ctx), imp_ctx_cpu(ctx), m, seconds[0],
-            peak_bytes());
-    else
-        printf("style %zu, %d threads, %s: %.3f s an iteration (median of %zu, least "
-               "%.3f), "
-               "%zu MiB\n",
-            s->size, imp_ctx_threads(ctx), imp_ctx_cpu(ctx), m, s->iterations,
-            seconds[0], peak_bytes() >> 20);
-    imp_style_free(job);
-    imp_picture_free(&content);
-    imp_picture_free(&painting);
-    imp_model_free(model);
-    free(seconds);
-    return 0;
+    if (!strcmp(option, "--optimizer")) {
+        good = read_either(option, text, "sgd", "adam", &second);
+        s->optimizer = second ? IMP_ADAM : IMP_SGD;
+        return good;
+    }
+    if (!strcmp(option, "--net")) {
+        s->net = text;
+        return read_either(option, text, "mlp", "lenet", &second);
+    }
+    const char **out = !strcmp(option, "--arch")    ? &s->architecture
+                       : !strcmp(option, "--model") ? &s->model
+                       : !strcmp(option, "--layer") ? &s->layer
+                       : !strcmp(option, "--data")  ? &s->data
+                                                    : NULL;
+    if (!out) return refuse("option", "one of impasto-bench --help", option);
+    *out = text;
+    return good || refuse(option, "a value", text);
 }
 
-static int usage(void) {
-    fputs(
-        "usage: impasto-bench ceiling|style [--size N] [--iterations N] [--threads T] "
-        "[--json]\n",
-        stderr);
-    return 2;
+static bool read_options(bench_settings *s, int argc, char **argv) {
+    for (int i = 2; i < argc; i++) {
+        if (!strcmp(argv[i], "--json"))
+            s->json = true;
+        else if (!read_option(s, argv[i], i + 1 < argc ? argv[i + 1] : NULL))
+            return false;
+        else
+            i++;
+    }
+    return true;
 }
 
 int main(int argc, char **argv) {
-    settings s = {.size = 512, .iterations = 5};
-    for (int i = 2; i < argc; i++) {
-        long v = i + 1 < argc ? strtol(argv[i + 1], NULL, 10) : 0;
-        if (!strcmp(argv[i], "--json")) {
-            s.json = true;
-            continue;
-        }
-        if (v < 1 || v > 65536) return usage();
-        if (!strcmp(argv[i], "--size"))
-            s.size = (size_t)v;
-        else if (!strcmp(argv[i], "--iterations"))
-            s.iterations = (size_t)v;
-        else if (!strcmp(argv[i], "--threads"))
-            s.threads = (int)v;
-        else
-            return usage();
-        i++;
+    const struct part *part = argc > 1 ? find_part(argv[1]) : NULL;
+    if (!part) {
+        bool wanted = argc > 1 && !strcmp(argv[1], "--help");
+        fputs(help, wanted ? stdout : stderr);
+        return wanted ? 0 : 2;
     }
-    if (argc < 2) return usage();
+    bench_settings s = {
+        .size = 512, .iterations = part->iterations, .architecture = "vgg19"};
+    if (!read_options(&s, argc, argv)) return 2;
     imp_ctx *ctx;
-    if (imp_ctx_new(&ctx, &(imp_ctx_options){.threads = s.threads})) return fail(ctx);
-    int status = !strcmp(argv[1], "style")     ? style(ctx, &s)
-                 : !strcmp(argv[1], "ceiling") ? ceiling(ctx, &s)
-                                               : usage();
+    imp_ctx_options options = {.threads = s.threads, .precision = s.precision};
+    int status = 0;
+    if (imp_ctx_new(&ctx, &options)) status = bench_fail(ctx);
+    if (!status && !s.json)
+        printf("%s, %d threads\n", imp_ctx_cpu(ctx), imp_ctx_threads(ctx));
+    if (!status) status = part->run(ctx, &s);
     imp_ctx_free(ctx);
     return status;
 }

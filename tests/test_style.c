@@ -226,15 +226,15 @@ static void check_fast(const imp_safetensors *st, const char *prefix,
     const imp_model *model, const imp_style_options *options, const pictures *p,
     double tolerance) {
     imp_objective_state o;
-    size_t bytes, count = 3 * p->start.width * p->start.height;
+    size_t count = 3 * p->start.width * p->start.height;
     imp_style_progress parts;
     float *g = malloc(count * sizeof *g);
     assert_int_equal(imp_objective_build(ctx, &o, model, options, p->content.width,
-                         p->content.height, p->style.width, p->style.height, &bytes),
+                         p->content.height, p->style.width, p->style.height),
         IMP_OK);
     assert_int_equal(
         imp_objective_prepare(ctx, &o, p->content.planes, p->style.planes), IMP_OK);
-    double loss = imp_objective_evaluate(&o, p->start.planes, g, &parts);
+    double loss = imp_objective_evaluate(ctx, &o, p->start.planes, g, &parts);
     double *golden[4];
     static const char *const names[] = {"loss", "content", "style", "gradient"};
     for (size_t i = 0; i < 4; i++) golden[i] = golden_need(st, prefix, names[i]);

@@ -380,14 +380,15 @@ static void estimate(void **state) {
     for (size_t i = 0; i < 3; i++) {
         imp_style_options o = imp_style_preset("painterly");
         imp_objective_state objective;
-        size_t bytes, parts, w, h;
+        size_t bytes, w, h;
         o.size = asked[i];
         assert_int_equal(
             imp_style_estimate(ctx, narrow, 600, 400, 900, 900, &o, &bytes), IMP_OK);
         imp_style_size(600, 400, o.size, &w, &h);
         assert_int_equal(imp_objective_build(
-                             ctx, &objective, narrow, &o, w, h, o.size, o.size, &parts),
+                             ctx, &objective, narrow, &o, w, h, o.size, o.size),
             IMP_OK);
+        size_t parts = imp_objective_bytes(&objective);
         assert_true(parts >= imp_graph_bytes(objective.graph));
         assert_true(bytes >= parts + 25 * 3 * w * h * sizeof(float));
         imp_objective_free(&objective);

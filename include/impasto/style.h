@@ -75,8 +75,19 @@ typedef struct imp_style imp_style;
 IMP_API void imp_style_size(
     size_t width, size_t height, size_t size, size_t *out_width, size_t *out_height);
 
-/* Bytes that the job will need at its peak, the model's weights included, without doing
- * it. */
+/* As imp_model_load, without the layers that a job with these options does not look at:
+ * what lies behind the deepest of them is not even read. */
+IMP_API IMP_MUST_USE imp_status imp_style_load(imp_ctx *ctx, imp_model **out,
+    const char *path, const imp_style_options *options);
+
+/* The picture at another size, in its place, as imp_style_new would resize it: so that a
+ * large one need not be held while the job is made. */
+IMP_API IMP_MUST_USE imp_status imp_style_fit(
+    imp_ctx *ctx, imp_picture *picture, size_t width, size_t height);
+
+/* Bytes that the job will need at its peak, without doing it: with the weights of the layers
+ * that it looks at, and the pictures that it is made from, at the sizes that it works at;
+ * without the program itself. */
 IMP_API IMP_MUST_USE imp_status imp_style_estimate(imp_ctx *ctx, const imp_model *model,
     size_t width, size_t height, size_t style_width, size_t style_height,
     const imp_style_options *options, size_t *bytes);

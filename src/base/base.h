@@ -114,6 +114,8 @@ typedef struct imp_file {
 /* status: what a file that cannot be read is to the caller (IMP_ERR_MODEL, ...). */
 imp_status imp_file_open(
     imp_ctx *ctx, imp_file *out, const char *path, imp_status status);
+/* These bytes are not needed any more: their pages are dropped, and come back if read. */
+void imp_file_forget(const imp_file *f, size_t offset, size_t size);
 void imp_file_close(imp_file *f);
 
 /* A file written piece by piece into a temporary beside path; commit syncs and renames.

@@ -16,6 +16,7 @@ imp_graph *imp_graph_new(imp_ctx *ctx) {
 void imp_graph_free(imp_graph *g) {
     if (!g) return;
     imp_release(g->block);
+    free(g->order);
     free(g->nodes);
     free(g);
 }
@@ -64,6 +65,10 @@ double imp_graph_loss_value(const imp_graph *g, imp_id loss) {
 
 size_t imp_graph_bytes(const imp_graph *g) {
     return g->bytes;
+}
+
+float *imp_graph_data(const imp_graph *g, imp_id id) {
+    return (float *)(g->block + owner(g, id)->value);
 }
 
 static imp_status not_there(imp_graph *g, imp_id id, const char *what) {

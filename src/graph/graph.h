@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * graph.h: inside a graph. Nodes in order of building, which is the order of running.
+ * graph.h: inside a graph. Nodes in order of building; the plan finds the order of running.
  */
 #ifndef IMP_GRAPH_H
 #define IMP_GRAPH_H
@@ -16,6 +16,7 @@ typedef struct imp_node {
     char name[64];
     bool gradient; /* input, parameter: asked for. Others: some input wants it */
     bool keep;     /* readable after a run */
+    bool lasting;  /* there at the end of forward, not made again */
     bool fused;    /* done by the node before: this value is that one's */
     imp_id alias;  /* fused: whose value it is */
     const float *parameter; /* borrowed; NULL: not one */
@@ -24,10 +25,14 @@ typedef struct imp_node {
     double loss;
     bool
         active; /* runs backward: between a loss of the total and a gradient asked for */
-    bool written; /* backward: its gradient has a first term */
+    bool written;    /* backward: its gradient has a first term */
+    bool made_again; /* backward: its value is there a second time */
     imp_need need;
-    /* placed by the plan, in bytes from the block's start; SIZE_MAX: not there */
-    size_t value, grad, saved;
+    size_t forward_time, backward_time; /* when it runs: indices into order */
+    bool gradient_at_value; /* its gradient takes the value's place as that dies */
+    /* placed by the plan, in bytes from the block's start; SIZE_MAX: not there.
+     * again: where the value is made a second time for backward, instead of being kept */
+    size_t value, again, grad, saved;
 } imp_node;
 
 struct imp_graph {
@@ -36,10 +41,16 @@ struct imp_graph {
     size_t count, room;
     imp_status status; /* the first error of a builder */
     bool planned;
+    bool thrifty; /* make values again for backward where that saves memory */
+    size_t *order; /* nodes as they run: forward_runs of them, then the backward runs */
+    size_t forward_runs, runs;
     size_t bytes;
     size_t scratch_at, scratch;          /* offset and size */
     size_t thread_scratch, thread_bytes; /* for each thread: asked, and rounded up */
     char *block;
 };
+
+/* The blocked value of a planned graph's input, or of a lasting node after a forward run. */
+float *imp_graph_data(const imp_graph *g, imp_id id);
 
 #endif

@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: MIT
  *
- * run.c: forward and backward, two short loops.
+ * run.c: forward and backward, two short loops over the plan's order.
  */
 #include "graph/graph.h"
 
 #include <math.h>
 
-static const float *value_of(const imp_graph *g, imp_id id) {
-    const imp_node *n = &g->nodes[id];
-    if (n->parameter) return n->parameter;
-    return n->value == SIZE_MAX ? NULL : (const float *)(g->block + n->value);
-}
-
 static float *at(const imp_graph *g, size_t offset) {
     return offset == SIZE_MAX ? NULL : (float *)(g->block + offset);
 }
 
-static imp_call call_of(imp_graph *g, imp_node *n) {
+/* Where the value of id lies, or NULL where it was not kept. */
+static const float *value_of(const imp_graph *g, imp_id id, bool backward) {
+    const imp_node *n = &g->nodes[id];
+    if (n->parameter) return n->parameter;
+    return at(g, backward && n->again != SIZE_MAX ? n->again : n->value);
+}
+
+static imp_call call_of(imp_graph *g, imp_node *n, bool backward) {
     imp_call c = {.ctx = g->ctx,
         .attr = n->attr,
         .n_in = n->n_in,
@@ -30,7 +31,7 @@ static imp_call call_of(imp_graph *g, imp_node *n) {
         .thread_bytes = g->thread_bytes};
     for (size_t i = 0; i < n->n_in; i++) {
         c.in[i] = g->nodes[n->in[i]].shape;
-        c.x[i] = value_of(g, n->in[i]);
+        c.x[i] = value_of(g, n->in[i], backward);
     }
     return c;
 }
@@ -38,23 +39,36 @@ static imp_call call_of(imp_graph *g, imp_node *n) {
 double imp_graph_forward(imp_graph *g) {
     double total = 0.0;
     if (!g->block) return NAN;
-    for (size_t i = 0; i < g->count; i++) {
-        imp_node *n = &g->nodes[i];
-        if (!n->op || n->fused) continue;
-        imp_call c = call_of(g, n);
+    for (size_t r = 0; r < g->forward_runs; r++) {
+        imp_node *n = &g->nodes[g->order[r]];
+        imp_call c = call_of(g, n, false);
         n->op->forward(&c);
         if (n->in_total) total += n->weight * n->loss;
     }
     return total;
 }
 
+/* Values that n's backward reads and that were not kept: once more. */
+static void make_inputs_again(imp_graph *g, const imp_node *n) {
+    for (size_t k = 0; k < n->n_in; k++) {
+        imp_node *in = &g->nodes[n->in[k]];
+        if (in->again == SIZE_MAX || in->made_again || !(n->need.backward_reads >> k & 1u))
+            continue;
+        imp_call c = call_of(g, in, true);
+        c.y = at(g, in->again);
+        in->op->forward(&c);
+        in->made_again = true;
+    }
+}
+
 void imp_graph_backward(imp_graph *g) {
     if (!g->block) return;
-    for (size_t i = 0; i < g->count; i++) g->nodes[i].written = false;
-    for (size_t i = g->count; i-- > 0;) {
-        imp_node *n = &g->nodes[i];
-        if (!n->op || n->fused || !n->active) continue;
-        imp_call c = call_of(g, n);
+    for (size_t i = 0; i < g->count; i++)
+        g->nodes[i].written = g->nodes[i].made_again = false;
+    for (size_t r = g->forward_runs; r < g->runs; r++) {
+        imp_node *n = &g->nodes[g->order[r]];
+        make_inputs_again(g, n);
+        imp_call c = call_of(g, n, true);
         c.dy = at(g, n->grad);
         for (size_t k = 0; k < n->n_in; k++) {
             imp_node *in = &g->nodes[n->in[k]];

@@ -39,6 +39,63 @@ void imp_input_gradient_to_rgb(
     }
 }
 
+/* The same to and from the blocked layout, for a picture of three channels in a graph. */
+
+#define PIXELS 4096 /* of a task */
+
+typedef struct edge_job {
+    const imp_input_spec *spec;
+    size_t count;
+    const float *from, *more;
+    float *to;
+} edge_job;
+
+static void in_task(void *arg, size_t task, int thread) {
+    (void)thread;
+    const edge_job *j = arg;
+    const imp_input_spec *s = j->spec;
+    size_t first = task * PIXELS;
+    size_t end = j->count - first < PIXELS ? j->count : first + PIXELS;
+    const float *plane[3];
+    float range = s->range / 255.0f;
+    for (size_t k = 0; k < 3; k++) plane[k] = j->from + plane_of(s, k) * j->count;
+    for (size_t i = first; i < end; i++) {
+        float *x = j->to + i * 16;
+        for (size_t k = 0; k < 3; k++)
+            x[k] = (plane[k][i] * range - s->mean[k]) / s->std[k];
+        for (size_t k = 3; k < 16; k++) x[k] = 0.0f;
+    }
+}
+
+void imp_input_to_blocked(imp_ctx *ctx, const imp_input_spec *spec, size_t count,
+    const float *rgb, float *blocked) {
+    edge_job j = {spec, count, rgb, NULL, blocked};
+    imp_parallel(ctx, (count + PIXELS - 1) / PIXELS, in_task, &j);
+}
+
+static void out_task(void *arg, size_t task, int thread) {
+    (void)thread;
+    const edge_job *j = arg;
+    const imp_input_spec *s = j->spec;
+    size_t first = task * PIXELS;
+    size_t end = j->count - first < PIXELS ? j->count : first + PIXELS;
+    for (size_t k = 0; k < 3; k++) {
+        float *plane = j->to + plane_of(s, k) * j->count;
+        const float *more = j->more ? j->more + plane_of(s, k) : NULL;
+        float factor = s->range / 255.0f / s->std[k];
+        for (size_t i = first; i < end; i++) {
+            float d = j->from[i * 16 + k] * factor;
+            plane[i] = more ? d + more[i * 16] : d;
+        }
+    }
+}
+
+void imp_input_gradient_from_blocked(imp_ctx *ctx, const imp_input_spec *spec,
+    size_t count, const float *dx, const float *more, float *drgb) {
+    edge_job j = {spec, count, dx, more, drgb};
+    imp_parallel(ctx, (count + PIXELS - 1) / PIXELS, out_task, &j);
+}
+
 imp_shape imp_model_input_shape(const imp_model *m, size_t n) {
     const imp_input_spec *s = &m->info.input;
     if (m->layers[0].kind == IMP_LAYER_LINEAR)

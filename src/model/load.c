@@ -30,6 +30,17 @@ static void cut_to_file(imp_model *m, const imp_safetensors *st, imp_naming nami
     if (m->layers[last].kind == IMP_LAYER_CONV) imp_zoo_cut(m, last + 1);
 }
 
+/* Layers behind the deepest of these names are cut; none where the model lacks one. */
+static void cut_to_layers(imp_model *m, const char *const *layers, size_t n) {
+    size_t deepest = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t at = imp_zoo_find(m, layers[i]);
+        if (at == m->n_layers) return;
+        if (at > deepest) deepest = at;
+    }
+    if (n > 0) imp_zoo_cut(m, deepest + 1);
+}
+
 /* As many classes as the last layer has outputs in the file. */
 static size_t class_count(
     const imp_model *m, const imp_safetensors *st, imp_naming naming) {
@@ -101,6 +112,7 @@ static imp_status read_tensor(imp_ctx *ctx, const imp_safetensors *st,
         if (!status) imp_to_blocked(part, plain, t->blocked + r / 16 * panel);
     }
     free(plain);
+    imp_safetensors_forget(st, e);
     return status;
 }
 
@@ -156,7 +168,8 @@ static imp_status choose_options(imp_ctx *ctx, const imp_safetensors *st,
     return imp_metadata_number(ctx, st, "width.divisor", divisor, &o->divisor);
 }
 
-static imp_status load(imp_ctx *ctx, imp_model *m, const imp_safetensors *st) {
+static imp_status load(imp_ctx *ctx, imp_model *m, const imp_safetensors *st,
+    const char *const *layers, size_t n) {
     imp_naming naming = imp_naming_of(st);
     imp_model_options o = {0};
     size_t widths[16] = {0};
@@ -169,6 +182,7 @@ static imp_status load(imp_ctx *ctx, imp_model *m, const imp_safetensors *st) {
         return imp_fail(ctx, IMP_ERR_MODEL, "%s: %s", imp_safetensors_path(st), why);
     }
     cut_to_file(m, st, naming);
+    cut_to_layers(m, layers, n);
     if (m->info.classes)
         m->layers[m->n_layers - 1].outputs = m->info.classes =
             class_count(m, st, naming);
@@ -187,19 +201,24 @@ static imp_status load(imp_ctx *ctx, imp_model *m, const imp_safetensors *st) {
     return s ? s : for_each_tensor(ctx, m, st, naming, read_tensor);
 }
 
-imp_status imp_model_load(imp_ctx *ctx, imp_model **out, const char *path) {
+imp_status imp_model_load_layers(imp_ctx *ctx, imp_model **out, const char *path,
+    const char *const *layers, size_t n) {
     imp_safetensors *st = NULL;
     *out = NULL;
     imp_model *m = calloc(1, sizeof *m);
     if (!m) return imp_fail(ctx, IMP_ERR_LIMIT, "%s: no memory", path);
     imp_status s = imp_safetensors_open(ctx, &st, path);
-    if (!s) s = load(ctx, m, st);
+    if (!s) s = load(ctx, m, st, layers, n);
     imp_safetensors_close(st);
     if (s)
         imp_model_free(m);
     else
         *out = m;
     return s;
+}
+
+imp_status imp_model_load(imp_ctx *ctx, imp_model **out, const char *path) {
+    return imp_model_load_layers(ctx, out, path, NULL, 0);
 }
 
 /* --- writing --- */

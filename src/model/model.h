@@ -64,4 +64,18 @@ extern const char *const imp_imagenet_labels[1000]; /* imagenet.c */
 /* The shape of n samples: a map, or rows where the first layer is fully connected. */
 imp_shape imp_model_input_shape(const imp_model *m, size_t n);
 
+/* As imp_input_from_rgb and imp_input_gradient_to_rgb, for networks of three channels, to and
+ * from blocked pixels. more: a gradient by R, G, B, blocked, that is added; or NULL. */
+void imp_input_to_blocked(imp_ctx *ctx, const imp_input_spec *spec, size_t count,
+    const float *rgb, float *blocked);
+void imp_input_gradient_from_blocked(imp_ctx *ctx, const imp_input_spec *spec,
+    size_t count, const float *dx, const float *more, float *drgb);
+
+/* --- load.c --- */
+
+/* As imp_model_load, without what lies behind the deepest of the n layers named; where the
+ * model lacks one of them, all of it. */
+imp_status imp_model_load_layers(imp_ctx *ctx, imp_model **out, const char *path,
+    const char *const *layers, size_t n);
+
 #endif

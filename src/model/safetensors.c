@@ -407,6 +407,12 @@ static bool convert(imp_dtype dtype, const uint8_t *p, size_t n, float *out) {
     }
 }
 
+void imp_safetensors_forget(const imp_safetensors *st, const imp_safetensors_entry *e) {
+    if (st->file.data)
+        imp_file_forget(&st->file, (size_t)(e->data - st->file.data),
+            e->count * dtypes[e->dtype].size);
+}
+
 imp_status imp_safetensors_floats(imp_ctx *ctx, const imp_safetensors *st,
     const imp_safetensors_entry *e, size_t first, size_t n, float *out) {
     if (!imp_in_range(first, n, e->count))

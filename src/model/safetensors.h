@@ -69,6 +69,9 @@ const char *imp_safetensors_metadata(
  * inside. */
 imp_status imp_safetensors_floats(imp_ctx *ctx, const imp_safetensors *st,
     const imp_safetensors_entry *entry, size_t first, size_t n, float *out);
+/* Its pages of the file are not needed any more; they come back where they are read. */
+void imp_safetensors_forget(
+    const imp_safetensors *st, const imp_safetensors_entry *entry);
 
 /* --- writing --- */
 

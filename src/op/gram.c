@@ -9,7 +9,7 @@
  *
  * G is a value of shape n, C, C, 1: i is the channel, j the row.
  */
-#include "op/matmul.h"
+#include "op/op.h"
 
 #include <string.h>
 
@@ -49,139 +49,187 @@ static void gram_backward_ref(const imp_ref_call *c) {
 
 /* --- fast --- */
 
-/* Places are cut into chunks, chunks dealt to at most PARTS parts. A chunk's products are
- * summed in float32, the chunks of a part in double, the parts in order: nothing depends on
- * the number of threads. Only blocks on and above the diagonal are computed. */
-#define CHUNK 1024
-#define PARTS 16
+static size_t block_count(const imp_shape *x) {
+    return imp_round16(x->c) / 16;
+}
+
+/* Forward: blocks of 16 x 16 of G, in squares of SIDE x SIDE blocks on and below the diagonal;
+ * above it G is its own mirror image. A task is one square over one part of the places, about
+ * TASKS of them. A chunk of the places stays in the first cache while its pairs of blocks are
+ * multiplied; LONG places are summed in float32, these sums in double, the parts in order. */
+#define SIDE  4
+#define PAIRS (SIDE * SIDE)
+#define CHUNK 256
+#define LONG  1024
+#define TASKS 32
+
+typedef struct pair {
+    size_t i, j; /* blocks: rows and columns of G; j <= i */
+} pair;
+
+static size_t square_count(const imp_shape *x) {
+    size_t side = (block_count(x) + SIDE - 1) / SIDE;
+    return side * (side + 1) / 2;
+}
+
+/* The pairs of a square, numbered 0, 1 2, 3 4 5, ... down the triangle. */
+static size_t list_pairs(const imp_shape *x, size_t square, pair list[PAIRS]) {
+    size_t row = 0, n = 0;
+    for (; square > row; row++) square -= row + 1;
+    for (size_t i = row * SIDE; i < block_count(x) && i < (row + 1) * SIDE; i++)
+        for (size_t j = square * SIDE; j <= i && j < (square + 1) * SIDE; j++)
+            list[n++] = (pair){i, j};
+    return n;
+}
 
 static size_t part_count(const imp_shape *x) {
-    size_t chunks = (x->h * x->w + CHUNK - 1) / CHUNK;
-    return chunks < PARTS ? chunks : PARTS;
-}
-
-static size_t pair_count(const imp_shape *x) {
-    size_t blocks = imp_round16(x->c) / 16;
-    return blocks * (blocks + 1) / 2;
-}
-
-static size_t pair_of(size_t ib, size_t jb) { /* jb <= ib */
-    return ib * (ib + 1) / 2 + jb;
+    size_t longs = (x->h * x->w + LONG - 1) / LONG, parts = TASKS / square_count(x);
+    return parts > longs ? longs : parts < 1 ? 1 : parts;
 }
 
 static size_t matrix_count(const imp_shape *x) { /* with its rows filled up to 16 */
     return imp_round16(x->c) * imp_round16(x->c);
 }
 
-static imp_need gram_need(const imp_ctx *ctx, const void *attr,
-    const imp_shape *in, const imp_shape *out, unsigned want) {
-    (void)ctx;
-    (void)attr, (void)out;
-    size_t partials = in->n * part_count(in) * pair_count(in) * 256 * sizeof(double);
-    size_t matrices = in->n * matrix_count(in) * sizeof(float);
+/* Backward: blocks of ROWS places, a multiple of every tile's rows. */
+#define ROWS 84
+_Static_assert(ROWS % 14 == 0 && ROWS % 6 == 0 && ROWS % 4 == 0, "whole tiles");
+
+static imp_need gram_need(const imp_ctx *ctx, const void *attr, const imp_shape *in,
+    const imp_shape *out, unsigned want) {
+    (void)ctx, (void)attr, (void)out;
+    size_t sums = in->n * part_count(in) * square_count(in) * PAIRS * 256 * sizeof(double);
+    size_t matrix = want ? matrix_count(in) * sizeof(float) : 0;
     return (imp_need){.backward_reads = want ? 1u : 0u,
-        .scratch = partials > matrices ? partials : matrices,
-        .thread_scratch = IMP_GEMM_SCRATCH};
+        .gradient_in_place = true,
+        .scratch = sums > matrix ? sums : matrix,
+        .thread_scratch = want ? ROWS * imp_round16(in->c) * sizeof(float) : 0};
 }
 
-/* Wide maps are shared out by parts alone (all pairs of a chunk while it is in the cache),
- * maps of many channels by rows of blocks as well. */
-static size_t rows_at_once(const imp_shape *x) {
-    return x->c >= 256 ? 1 : imp_round16(x->c) / 16;
+static double *sums_of(const imp_call *c, size_t n, size_t part, size_t square) {
+    size_t parts = part_count(&c->in[0]), squares = square_count(&c->in[0]);
+    return (double *)c->scratch + ((n * parts + part) * squares + square) * PAIRS * 256;
 }
 
-static void gram_part(void *arg, size_t task, int thread) {
-    (void)thread;
-    const imp_call *c = arg;
-    const imp_shape *x = &c->in[0];
-    size_t blocks = imp_round16(x->c) / 16, P = x->h * x->w, parts = part_count(x);
-    size_t rows = rows_at_once(x), groups = blocks / rows;
-    size_t first = task % groups * rows, part = task / groups % parts;
-    size_t n = task / groups / parts, chunks = (P + CHUNK - 1) / CHUNK;
-    const float *map = c->x[0] + n * blocks * P * 16;
-    double *sums = (double *)c->scratch + (n * parts + part) * pair_count(x) * 256;
-    memset(sums + pair_of(first, 0) * 256, 0,
-        (pair_of(first + rows, 0) - pair_of(first, 0)) * 256 * sizeof(double));
-    float g[256] __attribute__((aligned(64)));
-    for (size_t k = part * chunks / parts; k < (part + 1) * chunks / parts; k++) {
-        size_t p = k * CHUNK, count = P - p < CHUNK ? P - p : CHUNK;
-        for (size_t ib = first; ib < first + rows; ib++)
-            for (size_t jb = 0; jb <= ib; jb++) {
-                c->ctx->kernels->outer(count, map + (ib * P + p) * 16, 16,
-                    map + (jb * P + p) * 16, 16, g, false);
-                double *sum = sums + pair_of(ib, jb) * 256;
-                for (size_t l = 0; l < 256; l++) sum[l] += (double)g[l];
-            }
+/* g[k] = the products of pair k summed over places p .. p+count, at most LONG of them. */
+static void sum_long(const imp_call *c, const float *map, const pair *list, size_t pairs,
+    size_t p, size_t count, float (*g)[256]) {
+    size_t P = c->in[0].h * c->in[0].w;
+    for (size_t done = 0; done < count; done += CHUNK) {
+        size_t chunk = count - done < CHUNK ? count - done : CHUNK;
+        for (size_t k = 0; k < pairs; k++)
+            c->ctx->kernels->outer(chunk, map + (list[k].i * P + p + done) * 16, 16,
+                map + (list[k].j * P + p + done) * 16, 16, g[k], done > 0);
     }
 }
 
-/* Join the parts of one pair of blocks, and write it and its mirror image. */
-static void gram_join(void *arg, size_t task, int thread) {
+static void gram_task(void *arg, size_t task, int thread) {
     (void)thread;
     const imp_call *c = arg;
     const imp_shape *x = &c->in[0];
-    size_t blocks = imp_round16(x->c) / 16, parts = part_count(x);
-    size_t ib = task % blocks, n = task / blocks;
-    for (size_t jb = 0; jb <= ib; jb++)
-        for (size_t l = 0; l < 256; l++) {
-            double sum = 0;
-            for (size_t part = 0; part < parts; part++)
-                sum += ((const double *)c->scratch)
-                    [((n * parts + part) * pair_count(x) + pair_of(ib, jb)) * 256 + l];
-            size_t i = ib * 16 + l / 16, j = jb * 16 + l % 16;
-            float g = (float)(sum / (double)(x->h * x->w));
-            if (j < x->c) c->y[((n * blocks + i / 16) * x->c + j) * 16 + i % 16] = g;
-            if (i < x->c) c->y[((n * blocks + j / 16) * x->c + i) * 16 + j % 16] = g;
-        }
+    size_t squares = square_count(x), parts = part_count(x), P = x->h * x->w;
+    size_t square = task % squares, part = task / squares % parts;
+    size_t n = task / squares / parts, longs = (P + LONG - 1) / LONG;
+    float g[PAIRS][256] __attribute__((aligned(64)));
+    pair list[PAIRS];
+    size_t pairs = list_pairs(x, square, list);
+    double *sums = sums_of(c, n, part, square);
+    memset(sums, 0, pairs * 256 * sizeof *sums);
+    for (size_t k = part * longs / parts; k < (part + 1) * longs / parts; k++) {
+        size_t p = k * LONG, count = P - p < LONG ? P - p : LONG;
+        sum_long(c, c->x[0] + n * block_count(x) * P * 16, list, pairs, p, count, g);
+        for (size_t l = 0; l < pairs * 256; l++) sums[l] += (double)g[0][l];
+    }
+}
+
+/* Join the parts of one square, and write it and its mirror image. */
+static void join_task(void *arg, size_t task, int thread) {
+    (void)thread;
+    const imp_call *c = arg;
+    const imp_shape *x = &c->in[0];
+    size_t squares = square_count(x), square = task % squares, n = task / squares;
+    size_t parts = part_count(x);
+    float *y = c->y + n * imp_round16(x->c) * x->c;
+    pair list[PAIRS];
+    size_t pairs = list_pairs(x, square, list);
+    for (size_t l = 0; l < pairs * 256; l++) {
+        double sum = 0;
+        for (size_t part = 0; part < parts; part++)
+            sum += sums_of(c, n, part, square)[l];
+        size_t i = list[l / 256].i * 16 + l / 16 % 16, j = list[l / 256].j * 16 + l % 16;
+        float g = (float)(sum / (double)(x->h * x->w));
+        if (j < x->c) y[(i / 16 * x->c + j) * 16 + i % 16] = g;
+        if (i < x->c) y[(j / 16 * x->c + i) * 16 + j % 16] = g;
+    }
 }
 
 static void gram_forward(const imp_call *c) {
     const imp_shape *x = &c->in[0];
-    size_t blocks = imp_round16(x->c) / 16;
-    imp_parallel(c->ctx, x->n * part_count(x) * (blocks / rows_at_once(x)), gram_part,
-        (void *)(uintptr_t)c);
-    imp_parallel(c->ctx, x->n * blocks, gram_join, (void *)(uintptr_t)c);
+    size_t squares = x->n * square_count(x);
+    imp_parallel(c->ctx, squares * part_count(x), gram_task, (void *)(uintptr_t)c);
+    imp_parallel(c->ctx, squares, join_task, (void *)(uintptr_t)c);
 }
 
-typedef struct map_source {
-    const float *map; /* one sample */
-    size_t places;
-} map_source;
+typedef struct backward_job {
+    const imp_call *c;
+    const float *dg, *x; /* of one sample */
+    float *s, *dx;       /* s: (dG + dG')/P as panels: i/16, j, 16 */
+} backward_job;
 
-static void pack_map(const void *source, size_t row0, size_t rows, size_t tap0,
-    size_t taps, float *a, size_t a_tap) {
-    const map_source *s = source;
-    for (size_t t = 0; t < taps; t++)
-        memcpy(a + t * a_tap, s->map + ((tap0 + t) * s->places + row0) * 16,
-            rows * 16 * sizeof(float));
+/* One panel of s. Where G has filling, dG is zero or not there. */
+static void symmetric_task(void *arg, size_t panel, int thread) {
+    (void)thread;
+    const backward_job *job = arg;
+    size_t C = job->c->in[0].c, wide = imp_round16(C);
+    float P = (float)(job->c->in[0].h * job->c->in[0].w);
+    float *s = job->s + panel * wide * 16;
+    memset(s, 0, wide * 16 * sizeof *s);
+    for (size_t j = 0; j < C; j++)
+        for (size_t i = panel * 16; i < panel * 16 + 16 && i < C; i++)
+            s[j * 16 + i % 16] = (job->dg[(panel * C + j) * 16 + i % 16] +
+                                     job->dg[(j / 16 * C + i) * 16 + j % 16]) /
+                                 P;
+}
+
+/* dX = X S, a few places of every channel at a time. They are put aside first, as dX may lie
+ * where X does, and since channels are far apart in the map, at distances that caches hate. */
+static void product_task(void *arg, size_t task, int thread) {
+    const backward_job *job = arg;
+    const imp_call *c = job->c;
+    const imp_kernels *k = c->ctx->kernels;
+    size_t blocks = block_count(&c->in[0]), P = c->in[0].h * c->in[0].w;
+    size_t row0 = task * ROWS, rows = P - row0 < ROWS ? P - row0 : ROWS;
+    float *aside = imp_call_scratch(c, thread);
+    static const float zero[IMP_MAX_NB * 16];
+    for (size_t b = 0; b < blocks; b++)
+        memcpy(aside + b * rows * 16, job->x + (b * P + row0) * 16,
+            rows * 16 * sizeof *aside);
+    for (size_t b = 0; b < blocks; b += k->nb)
+        for (size_t m = 0; m < rows; m += k->mr) {
+            imp_gemm_tile t = {.a = aside + m * 16,
+                .b = job->s + b * blocks * 256,
+                .init = c->add[0] ? NULL : zero,
+                .y = job->dx + (b * P + row0 + m) * 16,
+                .rows = rows - m < k->mr ? rows - m : k->mr,
+                .panels = blocks - b < k->nb ? blocks - b : k->nb,
+                .taps = blocks,
+                .a_tap = rows * 16,
+                .b_panel = blocks * 256,
+                .y_row = 16,
+                .y_panel = P * 16};
+            k->gemm(&t);
+        }
 }
 
 static void gram_backward(const imp_call *c) {
     const imp_shape *x = &c->in[0];
-    size_t C = x->c, wide = imp_round16(C), P = x->h * x->w;
-    float *s = c->scratch; /* (dG + dG')/P as panels: i/16, j, 16 */
-    memset(s, 0, matrix_count(x) * sizeof(float));
+    size_t wide = imp_round16(x->c), P = x->h * x->w;
+    if (!c->dx[0]) return;
     for (size_t n = 0; n < x->n; n++) {
-        const float *dg = c->dy + n * wide * C;
-        for (size_t i = 0; i < C; i++)
-            for (size_t j = 0; j < C; j++)
-                s[(i / 16 * wide + j) * 16 + i % 16] =
-                    (dg[(i / 16 * C + j) * 16 + i % 16] +
-                        dg[(j / 16 * C + i) * 16 + j % 16]) /
-                    (float)P;
-        map_source source = {c->x[0] + n * wide * P, P};
-        imp_product p = {.gemm = {.pack = pack_map,
-                             .taps = wide / 16,
-                             .b = s,
-                             .y = c->dx[0] + n * wide * P,
-                             .y_row = 16,
-                             .y_panel = P * 16,
-                             .add = c->add[0]},
-            .samples = 1,
-            .rows = P,
-            .panels = wide / 16,
-            .source_base = (const char *)&source};
-        imp_product_run(c, &p);
+        backward_job job = {c, c->dy + n * wide * x->c, c->x[0] + n * wide * P,
+            c->scratch, c->dx[0] + n * wide * P};
+        imp_parallel(c->ctx, wide / 16, symmetric_task, &job);
+        imp_parallel(c->ctx, (P + ROWS - 1) / ROWS, product_task, &job);
     }
 }
 

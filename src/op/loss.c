@@ -66,6 +66,7 @@ static imp_need squared_error_need(const imp_ctx *ctx, const void *attr,
     (void)ctx;
     (void)attr, (void)out;
     return (imp_need){.backward_reads = want ? 3u : 0u,
+        .gradient_in_place = true,
         .scratch = imp_chunk_count(imp_blocked_count(in[0])) * sizeof(double)};
 }
 

@@ -45,28 +45,25 @@ typedef struct pair {
 struct imp_lbfgs {
     imp_ctx *ctx;
     size_t count, n;    /* n: count rounded up to 16; what is beyond count is zero */
-    size_t room, kept;  /* pairs: allocated; in use, pairs[0] the oldest */
-    pair *pairs, spare; /* spare: the pair of the next step */
-    float *x, *g;       /* accepted point and its gradient */
+    size_t room, kept; /* pairs: allocated; in use, pairs[0] the oldest */
+    pair *pairs;
+    float *x, *g; /* accepted point and its gradient */
     float *trial, *g_trial, *d;
-    double *partial; /* of sums */
+    double *partial; /* of sums: three for each chunk */
     double f;
     bool started;
 };
 
-/* --- vectors --- */
+/* --- vectors: chunk by chunk, so that what follows a chunk finds it in the cache --- */
 
-typedef struct axpy_job {
+typedef struct vector_job {
     const imp_lbfgs *o;
     float alpha;
-    const float *a, *b;
+    const float *a, *b, *z;
     float *y;
-} axpy_job;
+} vector_job;
 
-static void axpy_task(void *arg, size_t task, int thread) {
-    (void)thread;
-    const axpy_job *j = arg;
-    imp_chunk k = imp_chunk_of(j->o->n, task);
+static void combine(const vector_job *j, imp_chunk k) {
     const imp_kernels *kernels = j->o->ctx->kernels;
     if (!j->b)
         kernels->scale(k.count, j->alpha, j->a + k.first, j->y + k.first);
@@ -77,11 +74,24 @@ static void axpy_task(void *arg, size_t task, int thread) {
     }
 }
 
-/* y = alpha a + b; b NULL: zero, b may be y. */
-static void axpy(
-    const imp_lbfgs *o, float *y, double alpha, const float *a, const float *b) {
-    axpy_job j = {o, (float)alpha, a, b, y};
-    imp_parallel(o->ctx, imp_chunk_count(o->n), axpy_task, &j);
+static void combine_task(void *arg, size_t task, int thread) {
+    (void)thread;
+    const vector_job *j = arg;
+    imp_chunk k = imp_chunk_of(j->o->n, task);
+    combine(j, k);
+    if (j->z)
+        j->o->partial[task] =
+            j->o->ctx->kernels->dot(k.count, j->z + k.first, j->y + k.first);
+}
+
+/* y = alpha a + b; b NULL: zero, b may be y, and y may be a where b is not. Returns z'y, 0
+ * where z is NULL. */
+static double combine_dot(const imp_lbfgs *o, float *y, double alpha, const float *a,
+    const float *b, const float *z) {
+    vector_job j = {o, (float)alpha, a, b, z, y};
+    size_t chunks = imp_chunk_count(o->n);
+    imp_parallel(o->ctx, chunks, combine_task, &j);
+    return z ? imp_reduce_join(o->partial, chunks) : 0;
 }
 
 static double dot(const imp_lbfgs *o, const float *a, const float *b) {
@@ -92,12 +102,11 @@ static double dot(const imp_lbfgs *o, const float *a, const float *b) {
 
 static bool get_memory(imp_lbfgs *o) {
     size_t bytes = o->n * sizeof(float);
-    float **vectors[] = {
-        &o->x, &o->g, &o->trial, &o->g_trial, &o->d, &o->spare.s, &o->spare.y};
+    float **vectors[] = {&o->x, &o->g, &o->trial, &o->g_trial, &o->d};
     for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++)
         if (!(*vectors[i] = imp_alloc(bytes))) return false;
     o->pairs = calloc(o->room, sizeof *o->pairs);
-    o->partial = malloc(imp_chunk_count(o->n) * sizeof *o->partial);
+    o->partial = malloc(3 * imp_chunk_count(o->n) * sizeof *o->partial);
     if (!o->pairs || !o->partial) return false;
     for (size_t i = 0; i < o->room; i++) {
         o->pairs[i].s = imp_alloc(bytes);
@@ -133,7 +142,7 @@ void imp_lbfgs_free(imp_lbfgs *o) {
         imp_release(o->pairs[i].s);
         imp_release(o->pairs[i].y);
     }
-    float *vectors[] = {o->x, o->g, o->trial, o->g_trial, o->d, o->spare.s, o->spare.y};
+    float *vectors[] = {o->x, o->g, o->trial, o->g_trial, o->d};
     for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++)
         imp_release(vectors[i]);
     free(o->pairs);
@@ -143,27 +152,33 @@ void imp_lbfgs_free(imp_lbfgs *o) {
 
 /* --- direction --- */
 
-static void steepest_descent(imp_lbfgs *o) {
+/* d, and the slope along it, g'd. */
+static double steepest_descent(imp_lbfgs *o) {
     double mean = imp_reduce_abs(o->ctx, o->n, o->g, o->partial) / (double)o->count;
     o->kept = 0;
-    axpy(o, o->d, -1 / mean, o->g, NULL);
+    return combine_dot(o, o->d, -1 / mean, o->g, NULL, o->g);
 }
 
-/* d = -H g (algorithm 7.4, on q = -g: both loops are linear). */
-static void two_loops(imp_lbfgs *o) {
+/* d = -H g (algorithm 7.4, on q = -g: both loops are linear). Each pass over d takes the dot
+ * product along that the next one needs. Returns the slope g'd. */
+static double two_loops(imp_lbfgs *o) {
     const pair *newest = &o->pairs[o->kept - 1];
-    axpy(o, o->d, -1, o->g, NULL);
+    double next = combine_dot(o, o->d, -1, o->g, NULL, newest->s);
     for (size_t i = o->kept; i-- > 0;) {
         pair *p = &o->pairs[i];
-        p->alpha = dot(o, p->s, o->d) / p->sy;
-        axpy(o, o->d, -p->alpha, p->y, o->d);
+        p->alpha = next / p->sy;
+        next = combine_dot(
+            o, o->d, -p->alpha, p->y, o->d, i > 0 ? o->pairs[i - 1].s : NULL);
     }
-    axpy(o, o->d, newest->sy / newest->yy, o->d, NULL);
+    next = combine_dot(
+        o, o->d, newest->sy / newest->yy, o->d, NULL, o->pairs[0].y);
     for (size_t i = 0; i < o->kept; i++) {
         pair *p = &o->pairs[i];
-        double beta = dot(o, p->y, o->d) / p->sy;
-        axpy(o, o->d, p->alpha - beta, p->s, o->d);
+        double beta = next / p->sy;
+        next = combine_dot(o, o->d, p->alpha - beta, p->s, o->d,
+            i + 1 < o->kept ? o->pairs[i + 1].y : o->g);
     }
+    return next;
 }
 
 /* --- line search --- */
@@ -182,7 +197,7 @@ static double line_search(
     double t = 1;
     if (!(slope < 0)) return 0; /* the gradient is zero or not a number */
     for (int i = 0; i < MAX_TRIALS; i++) {
-        axpy(o, o->trial, t, o->d, o->x);
+        combine_dot(o, o->trial, t, o->d, o->x, NULL);
         double f = fn(user, o->trial, o->g_trial);
         bool enough = isfinite(f) && f <= o->f + SUFFICIENT_DECREASE * t * slope;
         if (enough && isfinite(dot(o, o->g_trial, o->g_trial))) {
@@ -200,24 +215,52 @@ static void swap(float **a, float **b) {
     *b = c;
 }
 
-/* Move to the trial point, and keep its pair if it bends upwards. */
+typedef struct pair_job {
+    const imp_lbfgs *o;
+    float t;
+} pair_job;
+
+/* One chunk of s, in place of d, and of y, in place of the old gradient. */
+static void pair_task(void *arg, size_t task, int thread) {
+    (void)thread;
+    const pair_job *j = arg;
+    const imp_lbfgs *o = j->o;
+    const imp_kernels *kernels = o->ctx->kernels;
+    imp_chunk k = imp_chunk_of(o->n, task);
+    float *s = o->d + k.first, *y = o->g + k.first;
+    double *partial = o->partial + task;
+    size_t chunks = imp_chunk_count(o->n);
+    kernels->scale(k.count, j->t, s, s);
+    kernels->difference(k.count, 1, o->g_trial + k.first, y, y, false);
+    partial[0] = kernels->dot(k.count, s, y);
+    partial[chunks] = kernels->dot(k.count, y, y);
+    partial[2 * chunks] = kernels->dot(k.count, s, s);
+}
+
+/* Move to the trial point, and keep its pair if it bends upwards: d and the old gradient
+ * become the pair, and the memory of the oldest (or of one not yet used) takes their place. */
 static void accept_step(imp_lbfgs *o, double t, double f) {
-    pair p = o->spare;
-    axpy(o, p.s, t, o->d, NULL);
-    axpy(o, p.y, -1, o->g, o->g_trial);
-    p.sy = dot(o, p.s, p.y);
-    p.yy = dot(o, p.y, p.y);
+    pair_job j = {o, (float)t};
+    size_t chunks = imp_chunk_count(o->n);
+    imp_parallel(o->ctx, chunks, pair_task, &j);
+    pair p = {.s = o->d,
+        .y = o->g,
+        .sy = imp_reduce_join(o->partial, chunks),
+        .yy = imp_reduce_join(o->partial + chunks, chunks)};
+    double ss = imp_reduce_join(o->partial + 2 * chunks, chunks);
+    if (p.sy > LEAST_CURVATURE * sqrt(ss * p.yy)) {
+        if (o->kept == o->room) {
+            pair oldest = o->pairs[0];
+            memmove(o->pairs, o->pairs + 1, (o->room - 1) * sizeof *o->pairs);
+            o->pairs[--o->kept] = oldest;
+        }
+        o->d = o->pairs[o->kept].s;
+        o->g = o->pairs[o->kept].y;
+        o->pairs[o->kept++] = p;
+    }
     o->f = f;
     swap(&o->x, &o->trial);
     swap(&o->g, &o->g_trial);
-    if (!(p.sy > LEAST_CURVATURE * sqrt(dot(o, p.s, p.s) * p.yy))) return;
-    if (o->kept == o->room) {
-        o->spare = o->pairs[0];
-        memmove(o->pairs, o->pairs + 1, (o->room - 1) * sizeof *o->pairs);
-        o->kept--;
-    } else
-        o->spare = o->pairs[o->kept];
-    o->pairs[o->kept++] = p;
 }
 
 /* The loss and the gradient at the caller's x, at the first step. */
@@ -240,12 +283,12 @@ imp_status imp_lbfgs_step(
     }
     double f = 0, t = 0;
     if (o->kept > 0) {
-        two_loops(o);
-        t = line_search(o, fn, user, dot(o, o->g, o->d), &f);
+        double slope = two_loops(o);
+        t = line_search(o, fn, user, slope, &f);
     }
     if (t == 0) {
-        steepest_descent(o);
-        t = line_search(o, fn, user, dot(o, o->g, o->d), &f);
+        double slope = steepest_descent(o);
+        t = line_search(o, fn, user, slope, &f);
     }
     *loss = o->f;
     if (t == 0)

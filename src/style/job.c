@@ -4,6 +4,8 @@
  * optimiser moves: for a network that sees 0..255 less a mean, the same steps as in its
  * own space.
  */
+#include "kernel/reduce.h"
+#include "model/model.h"
 #include "style/style.h"
 
 #include <math.h>
@@ -14,8 +16,8 @@ struct imp_style {
     imp_ctx *ctx;
     imp_style_options options;
     imp_objective_state objective;
-    float *image, *gradient;
-    float *best; /* Adam: the image of the lowest loss, and that loss */
+    float *image;
+    float *gradient, *best; /* Adam: best is the image of the lowest loss */
     imp_style_progress best_parts;
     double rate;
     int retries;
@@ -54,10 +56,22 @@ static sizes choose_sizes(
     return s;
 }
 
-/* Floats of an image that the job and its optimiser hold. */
+/* Images that the job and its optimiser hold: the image itself and, of Adam, gradient, best,
+ * m, v; of L-BFGS, its pairs and five vectors. The pictures it is made from are held by the
+ * caller meanwhile. */
 static size_t images_held(const imp_style_options *o) {
-    size_t optimiser = o->optimizer == IMP_ADAM ? 3 : 2 * o->history + 7;
-    return 4 + optimiser; /* image, gradient, objective's work, a resized picture */
+    size_t optimiser = o->optimizer == IMP_ADAM ? 4 : 2 * o->history + 5;
+    size_t pictures = o->init == IMP_INIT_PICTURE ? 2 : 1;
+    return 1 + optimiser + pictures;
+}
+
+/* Floats of the weights of the layers up to `last`. */
+static size_t weights_to(const imp_model *model, const char *last) {
+    size_t deepest = imp_zoo_find(model, last), tensor = 0, sum = 0;
+    for (size_t i = 0; i <= deepest && i < model->n_layers; i++)
+        for (int k = 0; k < 2 && imp_layer_has_weights(&model->layers[i]); k++)
+            sum += imp_blocked_count(imp_model_tensor_shape(model, tensor++));
+    return sum;
 }
 
 imp_status imp_style_estimate(imp_ctx *ctx, const imp_model *model, size_t width,
@@ -65,17 +79,41 @@ imp_status imp_style_estimate(imp_ctx *ctx, const imp_model *model, size_t width
     const imp_style_options *options, size_t *bytes) {
     imp_objective_state o;
     sizes s = choose_sizes(width, height, style_width, style_height, options);
-    size_t graph = 0, weights = 0;
     imp_status status = imp_objective_build(ctx, &o, model, options, s.width, s.height,
-        s.style_width, s.style_height, &graph);
+        s.style_width, s.style_height);
+    *bytes = 0;
+    if (!status) {
+        size_t floats = weights_to(model, o.layers.last) +
+                        3 * images_held(options) * s.width * s.height +
+                        3 * s.style_width * s.style_height;
+        *bytes = imp_objective_bytes(&o) + floats * sizeof(float);
+    }
     imp_objective_free(&o);
-    for (size_t i = 0; i < imp_model_tensor_count(model); i++)
-        weights += imp_blocked_count(imp_model_tensor_shape(model, i)) * sizeof(float);
-    /* The resized style and the network's view of it live while targets are made. */
-    size_t images = images_held(options) * s.width * s.height;
-    *bytes = graph + weights +
-             (3 * images + 6 * s.style_width * s.style_height) * sizeof(float);
     return status;
+}
+
+imp_status imp_style_load(imp_ctx *ctx, imp_model **out, const char *path,
+    const imp_style_options *options) {
+    const char *layers[IMP_MAX_TAPS];
+    size_t n = 0;
+    for (size_t i = 0; i < IMP_STYLE_MAX_LAYERS && options->content_layers[i]; i++)
+        layers[n++] = options->content_layers[i];
+    for (size_t i = 0; i < IMP_STYLE_MAX_LAYERS && options->style_layers[i]; i++)
+        layers[n++] = options->style_layers[i];
+    return imp_model_load_layers(ctx, out, path, layers, n);
+}
+
+typedef struct clamp_job {
+    float *x;
+    size_t n;
+} clamp_job;
+
+static void clamp_task(void *arg, size_t task, int thread) {
+    (void)thread;
+    const clamp_job *j = arg;
+    imp_chunk k = imp_chunk_of(j->n, task);
+    for (float *x = j->x + k.first, *end = x + k.count; x < end; x++)
+        *x = *x < 0.0f ? 0.0f : *x > 255.0f ? 255.0f : *x;
 }
 
 /* A picture at a size: Lanczos, within 0..255; bit for bit where it has the size. */
@@ -84,9 +122,31 @@ static imp_status resize_picture(
     imp_status s = imp_resize(
         ctx, out, height, width, p->planes, 3, p->height, p->width, IMP_LANCZOS);
     if (s || (p->width == width && p->height == height)) return s;
-    for (size_t i = 0; i < 3 * width * height; i++)
-        out[i] = out[i] < 0.0f ? 0.0f : out[i] > 255.0f ? 255.0f : out[i];
+    clamp_job j = {out, 3 * width * height};
+    imp_parallel(ctx, imp_chunk_count(j.n), clamp_task, &j);
     return IMP_OK;
+}
+
+imp_status imp_style_fit(
+    imp_ctx *ctx, imp_picture *picture, size_t width, size_t height) {
+    imp_picture fitted;
+    if (picture->width == width && picture->height == height) return IMP_OK;
+    imp_status s = imp_picture_new(ctx, &fitted, width, height);
+    if (!s) s = resize_picture(ctx, picture, width, height, fitted.planes);
+    imp_picture_free(s ? &fitted : picture);
+    if (!s) *picture = fitted;
+    return s;
+}
+
+/* *out: p at a size: p itself where it has it, else *made, the caller's to free. */
+static imp_status picture_at(imp_ctx *ctx, const imp_picture *p, size_t width,
+    size_t height, imp_picture *made, const float **out) {
+    *made = (imp_picture){0};
+    *out = p->planes;
+    if (p->width == width && p->height == height) return IMP_OK;
+    imp_status s = imp_picture_new(ctx, made, width, height);
+    *out = made->planes;
+    return s ? s : resize_picture(ctx, p, width, height, made->planes);
 }
 
 /* noise: u; mix: half content, half u; u uniform in [-20, 20], both in the network's
@@ -138,7 +198,8 @@ static imp_status make_optimiser(imp_style *job, size_t count) {
     if (job->options.optimizer == IMP_LBFGS)
         return imp_lbfgs_new(job->ctx, &job->lbfgs, count, job->options.history);
     job->best = malloc(count * sizeof *job->best);
-    if (!job->best) return imp_fail(job->ctx, IMP_ERR_LIMIT, "style: no memory");
+    job->gradient = malloc(count * sizeof *job->gradient);
+    if (!job->best || !job->gradient) return imp_fail(job->ctx, IMP_ERR_LIMIT, "style: no memory");
     job->best_parts.loss = INFINITY;
     job->rate = job->options.rate;
     return make_adam(job, count);
@@ -147,22 +208,22 @@ static imp_status make_optimiser(imp_style *job, size_t count) {
 /* Resized pictures live only until the targets are computed. */
 static imp_status prepare(imp_style *job, const imp_picture *content,
     const imp_picture *style, const imp_picture *init, sizes s) {
-    size_t count = 3 * s.width * s.height,
-           style_count = 3 * s.style_width * s.style_height;
-    float *c = malloc(count * sizeof *c), *y = malloc(style_count * sizeof *y);
-    job->image = malloc(count * sizeof *job->image);
-    job->gradient = malloc(count * sizeof *job->gradient);
-    imp_status status = c && y && job->image && job->gradient
-                            ? IMP_OK
-                            : imp_fail(job->ctx, IMP_ERR_LIMIT, "style: no memory");
-    if (!status) status = resize_picture(job->ctx, content, s.width, s.height, c);
-    if (!status)
-        status = resize_picture(job->ctx, style, s.style_width, s.style_height, y);
+    imp_picture made[2];
+    const float *c, *y;
+    imp_status status =
+        picture_at(job->ctx, content, s.width, s.height, &made[0], &c);
+    job->image = status ? NULL : malloc(3 * s.width * s.height * sizeof *job->image);
+    if (!status && !job->image) status = imp_fail(job->ctx, IMP_ERR_LIMIT, "style: no memory");
     if (!status) status = start_image(job, c, init);
+    if (!status)
+        status = picture_at(
+            job->ctx, style, s.style_width, s.style_height, &made[1], &y);
+    else
+        made[1] = (imp_picture){0};
     if (!status) status = imp_objective_prepare(job->ctx, &job->objective, c, y);
-    free(c);
-    free(y);
-    return status ? status : make_optimiser(job, count);
+    imp_picture_free(&made[0]);
+    imp_picture_free(&made[1]);
+    return status ? status : make_optimiser(job, 3 * s.width * s.height);
 }
 
 static imp_status check_options(imp_ctx *ctx, const imp_style_options *o) {
@@ -198,9 +259,8 @@ imp_status imp_style_new(imp_ctx *ctx, imp_style **out, const imp_model *model,
     job->options = *options;
     sizes s = choose_sizes(
         content->width, content->height, style->width, style->height, options);
-    size_t bytes;
     status = imp_objective_build(ctx, &job->objective, model, options, s.width,
-        s.height, s.style_width, s.style_height, &bytes);
+        s.height, s.style_width, s.style_height);
     if (!status) status = prepare(job, content, style, init, s);
     if (status)
         imp_style_free(job);
@@ -229,7 +289,7 @@ static imp_status report(imp_style *job, imp_style_progress *out) {
 }
 
 imp_status imp_style_evaluate(imp_style *job, imp_style_progress *out) {
-    imp_objective_evaluate(&job->objective, job->image, NULL, &job->parts);
+    imp_objective_evaluate(job->ctx, &job->objective, job->image, NULL, &job->parts);
     return report(job, out);
 }
 
@@ -270,7 +330,7 @@ static imp_status step_back(imp_style *job, size_t count) {
 static imp_status adam_step(imp_style *job, imp_style_progress *out) {
     size_t count = 3 * job->objective.width * job->objective.height;
     double loss =
-        imp_objective_evaluate(&job->objective, job->image, job->gradient, &job->parts);
+        imp_objective_evaluate(job->ctx, &job->objective, job->image, job->gradient, &job->parts);
     job->done++;
     imp_status s = IMP_OK;
     if (is_bad(job, loss)) {
@@ -290,7 +350,7 @@ static imp_status adam_step(imp_style *job, imp_style_progress *out) {
 imp_status imp_style_finish(imp_style *job, imp_style_progress *out) {
     size_t count = 3 * job->objective.width * job->objective.height;
     if (job->adam) {
-        imp_objective_evaluate(&job->objective, job->image, NULL, &job->parts);
+        imp_objective_evaluate(job->ctx, &job->objective, job->image, NULL, &job->parts);
         if (is_bad(job, job->parts.loss)) restore_best(job, count);
     }
     return report(job, out);
@@ -299,7 +359,7 @@ imp_status imp_style_finish(imp_style *job, imp_style_progress *out) {
 static double lbfgs_loss(void *user, const float *x, float *g) {
     imp_style *job = user;
     return job->objective.scale *
-           imp_objective_evaluate(&job->objective, x, g, &job->parts);
+           imp_objective_evaluate(job->ctx, &job->objective, x, g, &job->parts);
 }
 
 static imp_status lbfgs_step(imp_style *job, imp_style_progress *out) {
@@ -308,7 +368,7 @@ static imp_status lbfgs_step(imp_style *job, imp_style_progress *out) {
     job->done++;
     if (s == IMP_ERR_NUMERIC && isfinite(loss)) { /* no lower loss is to be found */
         job->converged = true;
-        imp_objective_evaluate(&job->objective, job->image, NULL, &job->parts);
+        imp_objective_evaluate(job->ctx, &job->objective, job->image, NULL, &job->parts);
         s = IMP_OK;
     }
     return s ? s : report(job, out);

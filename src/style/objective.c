@@ -14,6 +14,8 @@
  *
  * The operations compute Lc, Ll and Ltv; all else is their weights.
  */
+#include "graph/graph.h"
+#include "model/model.h"
 #include "style/style.h"
 
 #include <stdlib.h>
@@ -23,57 +25,52 @@ static imp_shape picture_shape(size_t width, size_t height) {
     return (imp_shape){1, 3, height, width, IMP_MAP};
 }
 
-/* A graph from a picture to activations (content layers) or Gram matrices (style layers). */
-static imp_graph *build_targets(imp_ctx *ctx, const imp_objective_state *o, bool style,
-    size_t width, size_t height, imp_id *x, imp_id *ids) {
-    imp_graph *g = imp_graph_new(ctx);
-    if (!g) return NULL;
+static imp_id build_network(
+    imp_graph *g, const imp_objective_state *o, imp_id x, size_t first, imp_id *taps) {
     const imp_style_layers *l = &o->layers;
-    size_t first = style ? l->n_content : 0, n = style ? l->n_style : l->n_content;
     imp_network_options options = {
         .last = l->last, .first = o->options.first, .pooling = o->options.pooling};
-    *x = imp_graph_input(g, "picture", picture_shape(width, height), false);
-    imp_network(g, o->model, *x, &options, l->name + first, ids, n);
-    for (size_t i = 0; i < n; i++) {
-        if (style) ids[i] = imp_gram(g, ids[i]);
-        imp_graph_keep(g, ids[i]);
+    return imp_network(g, o->model, x, &options, l->name + first, taps,
+        l->n_content + l->n_style - first);
+}
+
+/* A graph from the style to its Gram matrices: run once and thrown away. */
+static imp_graph *build_style(
+    imp_ctx *ctx, const imp_objective_state *o, imp_id *x, imp_id *grams) {
+    imp_graph *g = imp_graph_new(ctx);
+    if (!g) return NULL;
+    *x = imp_graph_input(
+        g, "picture", picture_shape(o->style_width, o->style_height), false);
+    build_network(g, o, *x, o->layers.n_content, grams);
+    for (size_t i = 0; i < o->layers.n_style; i++) {
+        grams[i] = imp_gram(g, grams[i]);
+        imp_graph_keep(g, grams[i]);
     }
     return g;
 }
 
+/* The graph that is run in every iteration. The content's features are what it makes of the
+ * content itself. */
 static void build_losses(imp_objective_state *o) {
     const imp_style_layers *l = &o->layers;
     imp_graph *g = o->graph;
-    imp_id taps[IMP_MAX_TAPS];
-    imp_network_options options = {
-        .last = l->last, .first = o->options.first, .pooling = o->options.pooling};
+    g->thrifty = true;
     o->x = imp_graph_input(g, "picture", picture_shape(o->width, o->height), true);
-    imp_network(g, o->model, o->x, &options, l->name, taps, l->n_content + l->n_style);
+    build_network(g, o, o->x, 0, o->tap);
     for (size_t i = 0; i < l->n_content + l->n_style; i++) {
         bool style = i >= l->n_content;
-        imp_id value = style ? imp_gram(g, taps[i]) : taps[i];
+        imp_id value = style ? imp_gram(g, o->tap[i]) : o->tap[i];
         o->target[i] = imp_graph_input(g, "target", imp_graph_shape(g, value), false);
         o->loss[i] = style ? imp_style_loss(g, value, o->target[i])
                            : imp_content_loss(g, value, o->target[i]);
         imp_graph_loss(g, o->loss[i], 0.0); /* until the targets are known */
+        if (!style && !g->status) g->nodes[o->tap[i]].lasting = true;
     }
     o->rgb = o->variation = IMP_NONE;
     if (o->options.tv_weight <= 0.0) return;
     o->rgb = imp_graph_input(g, "rgb", picture_shape(o->width, o->height), true);
     o->variation = imp_total_variation(g, o->rgb);
     imp_graph_loss(g, o->variation, 0.0);
-}
-
-/* Bytes of the graph that computes the targets of one kind. */
-static imp_status target_bytes(imp_ctx *ctx, const imp_objective_state *o, bool style,
-    size_t width, size_t height, size_t *bytes) {
-    imp_id x, ids[IMP_STYLE_MAX_LAYERS];
-    imp_graph *g = build_targets(ctx, o, style, width, height, &x, ids);
-    if (!g) return imp_fail(ctx, IMP_ERR_LIMIT, "style: no memory");
-    imp_status s = imp_graph_estimate(g, false);
-    if (imp_graph_bytes(g) > *bytes) *bytes = imp_graph_bytes(g);
-    imp_graph_free(g);
-    return s;
 }
 
 static imp_status check_side(
@@ -84,16 +81,25 @@ static imp_status check_side(
         l->least_side, l->least_side, l->last, w, h);
 }
 
+static imp_status estimate_style(imp_ctx *ctx, imp_objective_state *o) {
+    imp_id x, grams[IMP_STYLE_MAX_LAYERS];
+    imp_graph *g = build_style(ctx, o, &x, grams);
+    if (!g) return imp_fail(ctx, IMP_ERR_LIMIT, "style: no memory");
+    imp_status s = imp_graph_estimate(g, false);
+    o->style_bytes = imp_graph_bytes(g);
+    imp_graph_free(g);
+    return s;
+}
+
 imp_status imp_objective_build(imp_ctx *ctx, imp_objective_state *o,
     const imp_model *model, const imp_style_options *options, size_t width,
-    size_t height, size_t style_width, size_t style_height, size_t *bytes) {
-    memset(o, 0, sizeof *o);
-    o->model = model;
-    o->options = *options;
-    o->width = width;
-    o->height = height;
-    o->style_width = style_width;
-    o->style_height = style_height;
+    size_t height, size_t style_width, size_t style_height) {
+    *o = (imp_objective_state){.model = model,
+        .options = *options,
+        .width = width,
+        .height = height,
+        .style_width = style_width,
+        .style_height = style_height};
     if (imp_model_describe(model).input.channels != 3)
         return imp_fail(ctx, IMP_ERR_MODEL,
             "model %s: expected a network of three channels",
@@ -106,33 +112,41 @@ imp_status imp_objective_build(imp_ctx *ctx, imp_objective_state *o,
     if (!o->graph) return imp_fail(ctx, IMP_ERR_LIMIT, "style: no memory");
     build_losses(o);
     s = imp_graph_estimate(o->graph, true);
-    *bytes = imp_graph_bytes(o->graph);
-    if (!s) s = target_bytes(ctx, o, false, width, height, bytes);
-    if (!s) s = target_bytes(ctx, o, true, style_width, style_height, bytes);
-    return s;
+    return s ? s : estimate_style(ctx, o);
 }
 
-/* Targets of one kind: values[i] is made here, plain, the caller's. */
-static imp_status compute_targets(imp_ctx *ctx, imp_objective_state *o, bool style,
-    const float *rgb, size_t width, size_t height, float **values) {
-    imp_input_spec spec = imp_model_describe(o->model).input;
-    imp_id x, ids[IMP_STYLE_MAX_LAYERS];
-    size_t count = width * height, n = style ? o->layers.n_style : o->layers.n_content;
-    if (n == 0) return IMP_OK;
-    imp_graph *g = build_targets(ctx, o, style, width, height, &x, ids);
-    float *work = malloc(3 * count * sizeof *work);
-    imp_status s =
-        g && work ? IMP_OK : imp_fail(ctx, IMP_ERR_LIMIT, "style: no memory");
-    if (!s) imp_input_from_rgb(&spec, count, rgb, work);
-    if (!s) s = imp_graph_plan(g, false);
-    if (!s) s = imp_graph_write(g, x, work);
-    if (!s) imp_graph_forward(g);
-    for (size_t i = 0; i < n && !s; i++) {
-        values[i] = malloc(imp_plain_count(imp_graph_shape(g, ids[i])) * sizeof(float));
-        s = values[i] ? imp_graph_read(g, ids[i], values[i])
-                      : imp_fail(ctx, IMP_ERR_LIMIT, "style: no memory");
+size_t imp_objective_bytes(const imp_objective_state *o) {
+    size_t painting = imp_graph_bytes(o->graph);
+    return painting > o->style_bytes ? painting : o->style_bytes;
+}
+
+static void write_picture(imp_ctx *ctx, imp_graph *g, imp_id x, imp_input_spec spec,
+    const float *rgb) {
+    imp_shape s = imp_graph_shape(g, x);
+    imp_input_to_blocked(ctx, &spec, s.h * s.w, rgb, imp_graph_data(g, x));
+}
+
+/* The Gram matrices of the style; values[i] is made here, blocked, the caller's. Nothing else
+ * of the graph is left: the memory is got for the painting only then. */
+static imp_status compute_style(
+    imp_ctx *ctx, const imp_objective_state *o, const float *style, float **values) {
+    imp_id x, grams[IMP_STYLE_MAX_LAYERS];
+    if (o->layers.n_style == 0) return IMP_OK;
+    imp_graph *g = build_style(ctx, o, &x, grams);
+    if (!g) return imp_fail(ctx, IMP_ERR_LIMIT, "style: no memory");
+    imp_status s = imp_graph_plan(g, false);
+    if (!s) {
+        write_picture(ctx, g, x, imp_model_describe(o->model).input, style);
+        imp_graph_forward(g);
     }
-    free(work);
+    for (size_t i = 0; i < o->layers.n_style && !s; i++) {
+        size_t bytes = imp_blocked_count(imp_graph_shape(g, grams[i])) * sizeof(float);
+        values[i] = malloc(bytes);
+        if (values[i])
+            memcpy(values[i], imp_graph_data(g, grams[i]), bytes);
+        else
+            s = imp_fail(ctx, IMP_ERR_LIMIT, "style: no memory");
+    }
     imp_graph_free(g);
     return s;
 }
@@ -144,7 +158,7 @@ static double sum_of_squares(const float *x, size_t n) {
 }
 
 /* The weight of each loss in the total, from the options and the targets' own size. */
-static void set_weights(imp_objective_state *o, float *const *targets) {
+static void set_weights(imp_objective_state *o) {
     const imp_style_options *opt = &o->options;
     const imp_style_layers *l = &o->layers;
     bool normalised = opt->objective == IMP_NORMALISED;
@@ -155,8 +169,9 @@ static void set_weights(imp_objective_state *o, float *const *targets) {
         double weight = style ? opt->style_weight * l->weight[i - l->n_content]
                               : opt->content_weight / (double)l->n_content;
         if (normalised) {
-            double count = (double)imp_plain_count(s);
-            double square = sum_of_squares(targets[i], imp_plain_count(s));
+            double count = (double)imp_plain_count(s); /* what fills up a block is 0 */
+            double square = sum_of_squares(
+                imp_graph_data(o->graph, o->target[i]), imp_blocked_count(s));
             double divisor = style ? 4.0 * (double)s.c * (double)s.c : 2.0 * count;
             weight *= square > 0.0 ? divisor / square : 0.0;
         }
@@ -166,34 +181,33 @@ static void set_weights(imp_objective_state *o, float *const *targets) {
     if (o->variation != IMP_NONE) imp_graph_loss(o->graph, o->variation, tv * o->scale);
 }
 
+/* from: blocked, as large as the target. */
+static void set_target(imp_objective_state *o, size_t layer, const float *from) {
+    imp_id target = o->target[layer];
+    memcpy(imp_graph_data(o->graph, target), from,
+        imp_blocked_count(imp_graph_shape(o->graph, target)) * sizeof *from);
+}
+
 imp_status imp_objective_prepare(
     imp_ctx *ctx, imp_objective_state *o, const float *content, const float *style) {
-    float *targets[IMP_MAX_TAPS] = {0};
-    size_t n_content = o->layers.n_content, n = n_content + o->layers.n_style;
-    imp_status s =
-        compute_targets(ctx, o, false, content, o->width, o->height, targets);
-    if (!s)
-        s = compute_targets(
-            ctx, o, true, style, o->style_width, o->style_height, targets + n_content);
+    float *grams[IMP_STYLE_MAX_LAYERS] = {0};
+    size_t n_content = o->layers.n_content;
+    imp_status s = compute_style(ctx, o, style, grams);
     if (!s) s = imp_graph_plan(o->graph, true);
-    if (!s) set_weights(o, targets);
-    for (size_t i = 0; i < n && !s; i++)
-        s = imp_graph_write(o->graph, o->target[i], targets[i]);
-    for (size_t i = 0; i < n; i++) free(targets[i]);
+    for (size_t i = 0; i < o->layers.n_style; i++) {
+        if (!s) set_target(o, n_content + i, grams[i]);
+        free(grams[i]);
+    }
     if (s) return s;
-    o->work = malloc(3 * o->width * o->height * sizeof *o->work);
-    return o->work ? IMP_OK : imp_fail(ctx, IMP_ERR_LIMIT, "style: no memory");
-}
-
-/* Ids and sizes are the graph's own, so its edges cannot refuse them. */
-static void write_edge(imp_graph *g, imp_id id, const float *plain) {
-    imp_status s = imp_graph_write(g, id, plain);
-    (void)s;
-}
-
-static void read_edge(imp_graph *g, imp_id id, float *plain) {
-    imp_status s = imp_graph_read_gradient(g, id, plain);
-    (void)s;
+    if (n_content > 0) {
+        imp_input_spec spec = imp_model_describe(o->model).input;
+        write_picture(ctx, o->graph, o->x, spec, content);
+        imp_graph_forward(o->graph);
+    }
+    for (size_t i = 0; i < n_content; i++)
+        set_target(o, i, imp_graph_data(o->graph, o->tap[i]));
+    set_weights(o);
+    return IMP_OK;
 }
 
 static void report(const imp_objective_state *o, imp_style_progress *parts) {
@@ -207,27 +221,24 @@ static void report(const imp_objective_state *o, imp_style_progress *parts) {
             l->reported[i] * imp_graph_loss_value(o->graph, o->loss[l->n_content + i]);
 }
 
-double imp_objective_evaluate(
-    imp_objective_state *o, const float *rgb, float *drgb, imp_style_progress *parts) {
-    size_t count = o->width * o->height;
+double imp_objective_evaluate(imp_ctx *ctx, imp_objective_state *o, const float *rgb,
+    float *drgb, imp_style_progress *parts) {
     imp_input_spec spec = imp_model_describe(o->model).input;
-    imp_input_from_rgb(&spec, count, rgb, o->work);
-    write_edge(o->graph, o->x, o->work);
-    if (o->rgb != IMP_NONE) write_edge(o->graph, o->rgb, rgb);
-    double loss = imp_graph_forward(o->graph) / o->scale;
+    imp_graph *g = o->graph;
+    static const imp_input_spec as_it_is = {
+        .channels = 3, .range = 255.0f, .std = {1.0f, 1.0f, 1.0f}};
+    write_picture(ctx, g, o->x, spec, rgb);
+    if (o->rgb != IMP_NONE) write_picture(ctx, g, o->rgb, as_it_is, rgb);
+    double loss = imp_graph_forward(g) / o->scale;
     report(o, parts);
     parts->loss = loss;
     if (!drgb) return loss;
-    imp_graph_backward(o->graph);
-    read_edge(o->graph, o->x, o->work);
-    imp_input_gradient_to_rgb(&spec, count, o->work, drgb);
-    if (o->rgb == IMP_NONE) return loss;
-    read_edge(o->graph, o->rgb, o->work);
-    for (size_t i = 0; i < 3 * count; i++) drgb[i] += o->work[i];
+    imp_graph_backward(g);
+    imp_input_gradient_from_blocked(ctx, &spec, o->width * o->height,
+        imp_graph_gradient(g, o->x), imp_graph_gradient(g, o->rgb), drgb);
     return loss;
 }
 
 void imp_objective_free(imp_objective_state *o) {
     imp_graph_free(o->graph);
-    free(o->work);
 }

@@ -32,28 +32,30 @@ typedef struct imp_objective_state {
     imp_style_options options;
     imp_style_layers layers;
     size_t width, height, style_width, style_height;
+    size_t style_bytes; /* of the graph that computes the style's targets */
     imp_graph *graph;
     imp_id x;                    /* the picture in the network's own space */
     imp_id rgb;                  /* the picture itself, for total variation; IMP_NONE */
+    imp_id tap[IMP_MAX_TAPS];    /* of each layer: its activation */
     imp_id loss[IMP_MAX_TAPS];   /* of each layer */
     imp_id target[IMP_MAX_TAPS]; /* of each layer */
     imp_id variation;            /* the total variation's loss, or IMP_NONE */
     double scale;                /* the optimiser sees loss and gradient times this */
-    float *work;                 /* 3 planes */
 } imp_objective_state;
 
-/* Build the graphs, without memory yet, for a painted picture and a style of these sizes.
- * *bytes: the most that targets or painting will take at once. */
+/* Build the graph, without memory yet, for a painted picture and a style of these sizes. */
 imp_status imp_objective_build(imp_ctx *ctx, imp_objective_state *o,
     const imp_model *model, const imp_style_options *options, size_t width,
-    size_t height, size_t style_width, size_t style_height, size_t *bytes);
+    size_t height, size_t style_width, size_t style_height);
+/* The most that the targets or the graph will take at once. */
+size_t imp_objective_bytes(const imp_objective_state *o);
 /* Compute the targets from planes R, G, B of those sizes, get the memory, set the weights. */
 imp_status imp_objective_prepare(
     imp_ctx *ctx, imp_objective_state *o, const float *content, const float *style);
 /* The unscaled objective of planes rgb, and its parts; drgb, where not NULL: its gradient
  * times o->scale. */
-double imp_objective_evaluate(
-    imp_objective_state *o, const float *rgb, float *drgb, imp_style_progress *parts);
+double imp_objective_evaluate(imp_ctx *ctx, imp_objective_state *o, const float *rgb,
+    float *drgb, imp_style_progress *parts);
 void imp_objective_free(imp_objective_state *o);
 
 #endif
