@@ -4,6 +4,10 @@
  * itself; since a task owns its outputs, who does it makes no difference to the result. An
  * idle thread spins for a moment, then sleeps: quiet when there is nothing to do, and
  * seven threads on two processors do not wait for one another by burning both.
+ *
+ * The counter is a ticket: the round (which call of imp_parallel) above, the tasks that
+ * nobody has taken below. A task is taken by a compare-and-swap, which fails if the round is
+ * over: a caller waits for tasks that were taken, never for a worker that is still asleep.
  */
 #include "base/base.h"
 
@@ -22,12 +26,13 @@ struct imp_pool_of_threads {
     pthread_mutex_t mutex;
     pthread_cond_t work, done;
     bool quit;
-    imp_task_fn run;
-    void *arg;
-    size_t tasks;
-    atomic_size_t next; /* the task to hand out */
-    atomic_uint round;  /* counts the calls of imp_parallel */
-    atomic_int busy;    /* workers that have not finished the round */
+    /* The call that runs. A late worker may read the next one's: its ticket then fails. */
+    _Atomic(imp_task_fn) run;
+    _Atomic(void *) arg;
+    atomic_uint tasks;
+    _Atomic uint64_t ticket; /* round << 32 | tasks to hand out */
+    atomic_uint left;        /* tasks that are not done */
+    atomic_int asleep;       /* workers that sleep, or are about to */
     atomic_bool caller_sleeps;
 };
 
@@ -42,23 +47,45 @@ static void relax(void) {
 #endif
 }
 
-static void run_tasks(imp_threads *t, int id) {
-    for (;;) {
-        size_t task = atomic_fetch_add(&t->next, 1);
-        if (task >= t->tasks) return;
-        t->run(t->arg, task, id);
+static unsigned round_of(uint64_t ticket) {
+    return (unsigned)(ticket >> 32);
+}
+
+/* Whoever does the last task wakes the caller. */
+static void task_done(imp_threads *t) {
+    if (atomic_fetch_sub(&t->left, 1) > 1 || !atomic_load(&t->caller_sleeps)) return;
+    pthread_mutex_lock(&t->mutex);
+    pthread_cond_signal(&t->done);
+    pthread_mutex_unlock(&t->mutex);
+}
+
+/* Do tasks of this round until none is left to take. */
+static void run_tasks(imp_threads *t, unsigned round, int id) {
+    imp_task_fn run = atomic_load(&t->run);
+    void *arg = atomic_load(&t->arg);
+    unsigned tasks = atomic_load(&t->tasks);
+    uint64_t ticket = atomic_load(&t->ticket);
+    while (round_of(ticket) == round && (unsigned)ticket > 0) {
+        if (!atomic_compare_exchange_weak(&t->ticket, &ticket, ticket - 1)) continue;
+        run(arg, tasks - (unsigned)ticket, id);
+        task_done(t);
+        ticket = atomic_load(&t->ticket);
     }
 }
 
-/* Wait for a round other than seen; false: quit. */
-static bool wait_for_round(imp_threads *t, unsigned seen) {
+/* Wait for a round other than *seen, which becomes it; false: quit. */
+static bool wait_for_round(imp_threads *t, unsigned *seen) {
+    unsigned old = *seen;
     for (int i = 0; i < SPINS; i++) {
-        if (atomic_load(&t->round) != seen) return true;
+        *seen = round_of(atomic_load(&t->ticket));
+        if (*seen != old) return true;
         relax();
     }
     pthread_mutex_lock(&t->mutex);
-    while (atomic_load(&t->round) == seen && !t->quit)
+    atomic_fetch_add(&t->asleep, 1);
+    while ((*seen = round_of(atomic_load(&t->ticket))) == old && !t->quit)
         pthread_cond_wait(&t->work, &t->mutex);
+    atomic_fetch_sub(&t->asleep, 1);
     bool go = !t->quit;
     pthread_mutex_unlock(&t->mutex);
     return go;
@@ -67,16 +94,8 @@ static bool wait_for_round(imp_threads *t, unsigned seen) {
 static void *worker(void *arg) {
     worker_arg a = *(worker_arg *)arg;
     free(arg);
-    unsigned seen = 0;
-    while (wait_for_round(a.t, seen)) {
-        seen++;
-        run_tasks(a.t, a.id);
-        if (atomic_fetch_sub(&a.t->busy, 1) == 1 && atomic_load(&a.t->caller_sleeps)) {
-            pthread_mutex_lock(&a.t->mutex);
-            pthread_cond_signal(&a.t->done);
-            pthread_mutex_unlock(&a.t->mutex);
-        }
-    }
+    unsigned round = 0;
+    while (wait_for_round(a.t, &round)) run_tasks(a.t, round, a.id);
     return NULL;
 }
 
@@ -123,35 +142,37 @@ int imp_threads_count(const imp_threads *t) {
     return t->n;
 }
 
-static void wait_for_workers(imp_threads *t) {
+static void wait_for_tasks(imp_threads *t) {
     for (int i = 0; i < SPINS; i++) {
-        if (atomic_load(&t->busy) == 0) return;
+        if (atomic_load(&t->left) == 0) return;
         relax();
     }
     pthread_mutex_lock(&t->mutex);
     atomic_store(&t->caller_sleeps, true);
-    while (atomic_load(&t->busy) != 0) pthread_cond_wait(&t->done, &t->mutex);
+    while (atomic_load(&t->left) != 0) pthread_cond_wait(&t->done, &t->mutex);
     atomic_store(&t->caller_sleeps, false);
     pthread_mutex_unlock(&t->mutex);
 }
 
 void imp_parallel(imp_ctx *ctx, size_t tasks, imp_task_fn run, void *arg) {
     imp_threads *t = ctx->threads;
-    if (t->n == 1 || tasks <= 1) {
+    if (t->n == 1 || tasks <= 1 || tasks > UINT32_MAX) {
         for (size_t i = 0; i < tasks; i++) run(arg, i, 0);
         return;
     }
-    t->run = run;
-    t->arg = arg;
-    t->tasks = tasks;
-    atomic_store(&t->next, 0);
-    atomic_store(&t->busy, t->n - 1);
-    pthread_mutex_lock(&t->mutex);
-    atomic_fetch_add(&t->round, 1);
-    pthread_cond_broadcast(&t->work);
-    pthread_mutex_unlock(&t->mutex);
-    run_tasks(t, 0);
-    wait_for_workers(t);
+    unsigned round = round_of(atomic_load(&t->ticket)) + 1;
+    atomic_store(&t->run, run);
+    atomic_store(&t->arg, arg);
+    atomic_store(&t->tasks, (unsigned)tasks);
+    atomic_store(&t->left, (unsigned)tasks);
+    atomic_store(&t->ticket, (uint64_t)round << 32 | tasks);
+    if (atomic_load(&t->asleep) > 0) {
+        pthread_mutex_lock(&t->mutex);
+        pthread_cond_broadcast(&t->work);
+        pthread_mutex_unlock(&t->mutex);
+    }
+    run_tasks(t, round, 0);
+    wait_for_tasks(t);
 }
 
 /* Processors that the cgroup's quota pays for, rounded up; a large number: no quota. */

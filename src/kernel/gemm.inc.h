@@ -115,3 +115,39 @@ void LEVEL(imp_outer)(size_t count, const float *a, size_t a_step, const float *
 #undef ROWS
     }
 }
+
+/* The same, with each row of a where its offset says, and over lines. */
+INLINE void correlate_rows(const imp_correlation *s, size_t i, size_t rows, size_t j) {
+    vf c[8][16 / VF < NV ? 1 : NV];
+    const size_t vectors = sizeof c[0] / sizeof c[0][0];
+    const float *a[8];
+    float *g = s->g + i * 16 + j;
+    UNROLL for (size_t m = 0; m < rows; m++) {
+        a[m] = s->a + s->offset[i + m];
+        UNROLL for (size_t v = 0; v < vectors; v++) c[m][v] =
+            s->add ? vf_load(g + m * 16 + v * VF) : vf_set(0.0f);
+    }
+    for (size_t line = 0; line < s->lines; line++) {
+        const float *b = s->b + line * s->b_line + j;
+        size_t at = line * s->a_line;
+        for (size_t p = 0; p < s->count; p++, at += s->a_step, b += 16) {
+            vf right[NV];
+            UNROLL for (size_t v = 0; v < vectors; v++) right[v] = vf_load(b + v * VF);
+            UNROLL for (size_t m = 0; m < rows; m++) {
+                vf left = vf_set(a[m][at]);
+                UNROLL for (size_t v = 0; v < vectors; v++) c[m][v] =
+                    vf_fma(left, right[v], c[m][v]);
+            }
+        }
+    }
+    UNROLL for (size_t m = 0; m < rows; m++) UNROLL for (size_t v = 0; v < vectors; v++)
+        vf_store(g + m * 16 + v * VF, c[m][v]);
+}
+
+void LEVEL(imp_correlate)(const imp_correlation *s) {
+    for (size_t j = 0; j < 16; j += 16 / VF < NV ? 16 : NV * VF) {
+#define ROWS(i, n) correlate_rows(s, i, n, j);
+        OUTER_ROWS(ROWS)
+#undef ROWS
+    }
+}

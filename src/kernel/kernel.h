@@ -22,6 +22,19 @@ typedef struct imp_gemm_tile {
     size_t rows, panels, taps, a_tap, b_panel, y_row, y_panel;
 } imp_gemm_tile;
 
+/* Sums of outer products, over lines of pixels:
+ *   g[i*16 + j] = (add ? g : 0) + sum over lines and p < count of a(line, p, i) b(line, p, j)
+ * a(line, p, i) = a[offset[i] + line * a_line + p * a_step];
+ * b(line, p, j) = b[line * b_line + p*16 + j]; i, j < 16. */
+typedef struct imp_correlation {
+    size_t lines, count;
+    const float *a, *b;
+    const size_t *offset; /* 16 */
+    size_t a_line, a_step, b_line;
+    float *g;
+    bool add;
+} imp_correlation;
+
 typedef struct imp_kernels {
     const char *name;
     size_t mr, nb; /* the largest tile: rows, panels */
@@ -29,6 +42,7 @@ typedef struct imp_kernels {
     /* g[i*16 + j] = (add ? g : 0) + sum over p < count of a[p*a_step + i] b[p*b_step + j] */
     void (*outer)(size_t count, const float *a, size_t a_step, const float *b,
         size_t b_step, float *g, bool add);
+    void (*correlate)(const imp_correlation *s);
     /* Winograd's transforms, F(4x4, 3x3) and F(6x6, 3x3): winograd.h. */
     void (*winograd_input4)(const imp_winograd_input *in);
     void (*winograd_input6)(const imp_winograd_input *in);
@@ -36,10 +50,20 @@ typedef struct imp_kernels {
     void (*winograd_weights6)(const imp_winograd_weights *w);
     void (*winograd_output4)(const imp_winograd_output *out);
     void (*winograd_output6)(const imp_winograd_output *out);
+    /* Of the gradient by the weights, F(4x4, 3x3): winograd_dw.inc.h. */
+    void (*winograd_gradient4)(const imp_winograd_input *in);
+    void (*winograd_fold4)(const imp_winograd_fold *f);
     /* Vector work on n floats, n a multiple of 16. mask: one bit a float, 16 to a word. */
     void (*relu)(
         size_t n, const float *x, float *y, uint16_t *mask); /* mask may be NULL */
     void (*mask)(size_t n, const float *dy, const uint16_t *mask, float *dx, bool add);
+    /* Maxima of 2 x 2 windows of 16 channels: n of two rows of pixels. position, a byte for
+     * each: 2 (row in the window) + column of the first one; NULL: not wanted. Backward,
+     * what they give to row 0 or 1 of their windows. */
+    void (*max2)(size_t n, const float *top, const float *bottom, float *y,
+        uint8_t *position);
+    void (*unmax2)(size_t n, const float *dy, const uint8_t *position, unsigned row,
+        float *dx, bool add);
     void (*add)(size_t n, const float *a, const float *b, float *y);
     void (*axpy)(size_t n, float alpha, const float *x, float *y);  /* y += alpha x */
     void (*scale)(size_t n, float alpha, const float *x, float *y); /* y = alpha x */

@@ -11,5 +11,6 @@
 
 #define TILE 4
 #include "kernel/winograd.inc.h"
+#include "kernel/winograd_dw.inc.h"
 #define TILE 6
 #include "kernel/winograd.inc.h"

@@ -18,6 +18,7 @@
  * transposed; the one by the weights is a sum over the pixels of outer products.
  */
 #include "op/matmul.h"
+#include "op/weights.h"
 #include "op/winograd.h"
 
 #include <string.h>
@@ -345,7 +346,10 @@ static imp_need conv2d_need(const imp_ctx *ctx, const void *attr, const imp_shap
         if (need.thread_scratch < backward.thread_scratch)
             need.thread_scratch = backward.thread_scratch;
     }
-    if (want & 2u) need.backward_reads |= 1u;
+    if (want & 2u) {
+        need.backward_reads |= 1u;
+        imp_weights_need(ctx, &a->conv, in, out, &need);
+    }
     if (a->pool && want)
         need.saved = imp_blocked_count(*out); /* a byte an element */
     else if (a->relu && want)
@@ -516,29 +520,6 @@ static void input_gradient_winograd(const imp_call *c, imp_winograd *w, bool mas
     if (replicate) fold_border(c, padded);
 }
 
-#define DW_ROWS                                                                        \
-    256 /* pixels packed at once: both sides of the product in the first cache */
-
-/* dW of one tap, all outputs. */
-static void weights_task(void *arg, size_t tap, int thread) {
-    const imp_call *c = arg;
-    const imp_shape *y = &c->out;
-    size_t depth = imp_weight_depth(&c->in[1]), rows = y->h * y->w;
-    float *a = imp_call_scratch(c, thread);
-    bool add = c->add[1];
-    for (size_t n = 0; n < y->n; n++) {
-        pixels source = input_pixels(c, n);
-        const float *dy = c->dy + n * map_count(y);
-        for (size_t row = 0; row < rows; row += DW_ROWS, add = true) {
-            size_t count = rows - row < DW_ROWS ? rows - row : DW_ROWS;
-            forward_pack(c)(&source, row, count, tap, 1, a, DW_ROWS * 16);
-            for (size_t panel = 0; panel < imp_round16(y->c) / 16; panel++)
-                c->ctx->kernels->outer(count, a, 16, dy + (panel * rows + row) * 16, 16,
-                    c->dx[1] + (panel * depth + tap * 16) * 16, add);
-        }
-    }
-}
-
 /* A pooled convolution (frozen weights) has its gradient unpooled on the way. */
 static void conv2d_backward(const imp_call *c) {
     const imp_conv_attr *a = c->attr;
@@ -548,9 +529,7 @@ static void conv2d_backward(const imp_call *c) {
     if (mask_here)
         imp_mask_gradient(c->ctx, imp_blocked_count(c->out), c->dy, c->saved);
     if (c->dx[2]) imp_bias_gradient(c->ctx, &c->out, c->dy, c->dx[2], c->add[2]);
-    if (c->dx[1])
-        imp_parallel(c->ctx, imp_weight_depth(&c->in[1]) / 16, weights_task,
-            (void *)(uintptr_t)c);
+    if (c->dx[1]) imp_weights_gradient(c);
     if (c->dx[0] && winograd)
         input_gradient_winograd(c, &w, mask_here);
     else if (c->dx[0])

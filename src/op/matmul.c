@@ -11,6 +11,7 @@
 typedef struct product_job {
     const imp_call *c;
     const imp_product *p;
+    size_t rows, panels; /* of a task */
     size_t row_blocks, panel_groups;
 } product_job;
 
@@ -18,36 +19,61 @@ static size_t blocks_of(size_t n, size_t block) {
     return (n + block - 1) / block;
 }
 
+static size_t least(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+#define TASKS        8  /* that a product is cut into, if it is large enough: */
+#define LEAST_ROWS   48 /* fewer would fetch b too often */
+#define LEAST_PANELS 4  /* fewer would pack a too often */
+
+/* Cuts change no sum, so they may look at the register tile. */
+static product_job cut(const imp_call *c, const imp_product *p) {
+    size_t mr = c->ctx->kernels->mr;
+    product_job j = {.c = c,
+        .p = p,
+        .rows = least(p->rows, IMP_GEMM_ROWS),
+        .panels = least(p->panels, IMP_PANEL_GROUP)};
+    for (;;) {
+        j.row_blocks = blocks_of(p->rows, j.rows);
+        j.panel_groups = blocks_of(p->panels, j.panels);
+        if (p->samples * j.row_blocks * j.panel_groups >= TASKS) break;
+        if (j.rows >= 2 * LEAST_ROWS)
+            j.rows = blocks_of(j.rows / 2, mr) * mr;
+        else if (j.panels >= 2 * LEAST_PANELS)
+            j.panels /= 2;
+        else
+            break;
+    }
+    return j;
+}
+
 static void product_task(void *arg, size_t task, int thread) {
     const product_job *j = arg;
     const imp_product *p = j->p;
     const imp_kernels *k = j->c->ctx->kernels;
     /* Row blocks run fastest: threads share the panels of b in the outer cache. */
-    size_t row0 = task % j->row_blocks * IMP_GEMM_ROWS;
-    size_t panel0 = task / j->row_blocks % j->panel_groups * IMP_PANEL_GROUP;
+    size_t row0 = task % j->row_blocks * j->rows;
+    size_t panel0 = task / j->row_blocks % j->panel_groups * j->panels;
     size_t sample = task / j->row_blocks / j->panel_groups;
-    size_t rows = p->rows - row0, panels = p->panels - panel0;
-    if (rows > IMP_GEMM_ROWS) rows = IMP_GEMM_ROWS;
-    if (panels > IMP_PANEL_GROUP) panels = IMP_PANEL_GROUP;
+    size_t rows = least(j->rows, p->rows - row0);
+    size_t panels = least(j->panels, p->panels - panel0);
 
     imp_gemm g = p->gemm;
     g.source = p->source_base + sample * p->source_size;
     g.y += sample * p->y_sample;
     imp_gemm_block(k, &g, row0, rows, panel0, panels, imp_call_scratch(j->c, thread));
     if (!p->relu) return;
-    for (size_t i = panel0; i < panel0 + panels; i++) {
-        size_t run = g.y_row == 16 ? rows : 1; /* contiguous rows at once */
-        for (size_t r = row0; r < row0 + rows; r += run) {
-            float *y = g.y + i * g.y_panel + r * g.y_row;
-            size_t word = (size_t)(y - p->gemm.y) / 16;
-            k->relu(run * 16, y, y, p->mask ? p->mask + word : NULL);
-        }
-    }
+    /* The block's lines of contiguous numbers: the rows of a panel, or a row's panels. */
+    bool by_panel = g.y_row == 16;
+    size_t lines = by_panel ? panels : rows, run = by_panel ? rows : panels;
+    float *y = g.y + panel0 * g.y_panel + row0 * g.y_row;
+    for (size_t i = 0; i < lines; i++, y += by_panel ? g.y_panel : g.y_row)
+        k->relu(run * 16, y, y, p->mask ? p->mask + (y - p->gemm.y) / 16 : NULL);
 }
 
 void imp_product_run(const imp_call *c, const imp_product *p) {
-    product_job j = {
-        c, p, blocks_of(p->rows, IMP_GEMM_ROWS), blocks_of(p->panels, IMP_PANEL_GROUP)};
+    product_job j = cut(c, p);
     imp_parallel(c->ctx, p->samples * j.row_blocks * j.panel_groups, product_task, &j);
 }
 

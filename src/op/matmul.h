@@ -8,8 +8,8 @@
 
 #include "op/op.h"
 
-/* Blocks of a product: tasks of IMP_GEMM_ROWS rows and IMP_PANEL_GROUP panels, the same
- * for any number of threads. */
+/* A task is at most IMP_GEMM_ROWS rows and IMP_PANEL_GROUP panels; small products are cut
+ * finer. */
 #define IMP_PANEL_GROUP 8
 
 /* The product for each of `samples`: sample s packs its rows from the source at

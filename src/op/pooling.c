@@ -90,7 +90,12 @@ static void pool2d_backward_ref(const imp_ref_call *c) {
             }
 }
 
-/* --- fast: a task is a row of one block of 16 channels --- */
+/* --- fast: a task is a row of one block of 16 channels. The common case, the maximum of
+ * 2 x 2 without overlap, has kernels of its own --- */
+
+static bool is_max2(const imp_pool *a) {
+    return a->kind == IMP_POOL_MAX && a->kernel == 2 && a->stride == 2;
+}
 
 static imp_need pool2d_need(const imp_ctx *ctx, const void *attr,
     const imp_shape *in, const imp_shape *out, unsigned want) {
@@ -131,11 +136,11 @@ static inline void mean_window(
     for (size_t l = 0; l < 16; l++) y[l] = sum[l] / (float)(kernel * kernel);
 }
 
-/* An output row. With the kernel a constant the compiler unrolls the window. */
-static inline void forward_row(
-    const imp_call *c, size_t kernel, const float *x, float *y, uint8_t *position) {
+/* An output row. */
+static void forward_row(
+    const imp_call *c, const float *x, float *y, uint8_t *position) {
     const imp_pool *a = c->attr;
-    size_t row = c->in[0].w * 16;
+    size_t row = c->in[0].w * 16, kernel = a->kernel;
     for (size_t j = 0; j < c->out.w; j++, x += a->stride * 16, y += 16) {
         if (a->kind == IMP_POOL_MAX)
             max_window(x, row, kernel, y, position ? position + j * 16 : NULL);
@@ -151,10 +156,10 @@ static void forward_task(void *arg, size_t task, int thread) {
     size_t block = task / c->out.h, i = task % c->out.h, at = task * c->out.w * 16;
     const float *x = c->x[0] + (block * c->in[0].h + i * a->stride) * c->in[0].w * 16;
     uint8_t *position = c->saved ? (uint8_t *)c->saved + at : NULL;
-    if (a->kernel == 2)
-        forward_row(c, 2, x, c->y + at, position);
+    if (is_max2(a))
+        c->ctx->kernels->max2(c->out.w, x, x + c->in[0].w * 16, c->y + at, position);
     else
-        forward_row(c, a->kernel, x, c->y + at, position);
+        forward_row(c, x, c->y + at, position);
 }
 
 static size_t block_count(const imp_shape *s) {
@@ -166,9 +171,10 @@ static void pool2d_forward(const imp_call *c) {
 }
 
 /* What output row i gives to row kh of its windows, a row of dx. */
-static inline void backward_row(const imp_call *c, size_t kernel, const float *dy,
-    const uint8_t *position, size_t kh, float *restrict dx) {
+static void backward_row(const imp_call *c, const float *dy, const uint8_t *position,
+    size_t kh, float *restrict dx) {
     const imp_pool *a = c->attr;
+    size_t kernel = a->kernel;
     float area = (float)(kernel * kernel);
     for (size_t j = 0; j < c->out.w; j++, dy += 16, dx += a->stride * 16)
         for (size_t kw = 0; kw < kernel; kw++) {
@@ -182,6 +188,16 @@ static inline void backward_row(const imp_call *c, size_t kernel, const float *d
         }
 }
 
+/* Row h of dx, max2: one output row reaches it, or none. */
+static void backward_max2(const imp_call *c, size_t block, size_t h, float *dx) {
+    size_t i = h / 2, n = c->out.w, done = i < c->out.h ? 2 * n * 16 : 0;
+    size_t at = (block * c->out.h + i) * n * 16;
+    if (done)
+        c->ctx->kernels->unmax2(n, c->dy + at, (const uint8_t *)c->saved + at,
+            (unsigned)h % 2, dx, c->add[0]);
+    if (!c->add[0]) memset(dx + done, 0, (c->in[0].w * 16 - done) * sizeof *dx);
+}
+
 /* A row of dx gathers from the output rows i whose windows reach it: i s <= h < i s +
  * K. */
 static void backward_task(void *arg, size_t task, int thread) {
@@ -190,15 +206,16 @@ static void backward_task(void *arg, size_t task, int thread) {
     const imp_pool *a = c->attr;
     size_t block = task / c->in[0].h, h = task % c->in[0].h, row = c->out.w * 16;
     float *dx = c->dx[0] + task * c->in[0].w * 16;
+    if (is_max2(a)) {
+        backward_max2(c, block, h, dx);
+        return;
+    }
     if (!c->add[0]) memset(dx, 0, c->in[0].w * 16 * sizeof *dx);
     size_t first = h < a->kernel ? 0 : (h - a->kernel) / a->stride + 1;
     for (size_t i = first; i < c->out.h && i * a->stride <= h; i++) {
         size_t at = (block * c->out.h + i) * row, kh = h - i * a->stride;
         const uint8_t *position = c->saved ? (const uint8_t *)c->saved + at : NULL;
-        if (a->kernel == 2)
-            backward_row(c, 2, c->dy + at, position, kh, dx);
-        else
-            backward_row(c, a->kernel, c->dy + at, position, kh, dx);
+        backward_row(c, c->dy + at, position, kh, dx);
     }
 }
 

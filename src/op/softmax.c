@@ -115,11 +115,13 @@ static void cross_entropy_backward_ref(const imp_ref_call *c) {
  * |r| <= ln 2 / 2, and e^r by Taylor, whose next term is below 1e-17. libm's differs
  * from machine to machine, and with it the bits of a trained model. */
 static double own_exp(double x) {
+    static const double inverse[] = {0, 1, 1.0 / 2, 1.0 / 3, 1.0 / 4, 1.0 / 5, 1.0 / 6,
+        1.0 / 7, 1.0 / 8, 1.0 / 9, 1.0 / 10, 1.0 / 11, 1.0 / 12, 1.0 / 13};
     static const double ln2_high = 0x1.62e42fefa38p-1, ln2_low = 0x1.ef35793c7673p-45;
     if (!(x >= -708)) return x < 0 ? 0 : x; /* NaN stays */
     double k = floor(x * 1.4426950408889634 + 0.5);
     double r = x - k * ln2_high - k * ln2_low, e = 1;
-    for (int i = 13; i >= 1; i--) e = 1 + e * r / i;
+    for (int i = 13; i >= 1; i--) e = 1 + e * r * inverse[i];
     uint64_t bits = (uint64_t)(1023 + (int64_t)k) << 52; /* 2^k: k >= -1022 */
     double power;
     memcpy(&power, &bits, sizeof power);

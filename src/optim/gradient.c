@@ -14,7 +14,7 @@
  *     v <- b2 v + (1 - b2) g^2             vh = v / (1 - b2^t)
  *     x <- x - rate mh / (sqrt(vh) + eps)
  *
- * The state (v, or m and v) is float32 and zero at the start.
+ * The state (v, or m and v) is float32 and zero at the start. Without momentum v is g.
  */
 #include "kernel/reduce.h"
 
@@ -26,7 +26,7 @@ struct imp_gradient {
     imp_ctx *ctx;
     size_t count;
     imp_gradient_options options;
-    float *m, *v;          /* m: Adam alone. count, rounded up to 16 */
+    float *m, *v;          /* count, rounded up to 16; NULL where not needed */
     double power1, power2; /* b1^t, b2^t */
 };
 
@@ -69,9 +69,10 @@ imp_status imp_gradient_new(imp_ctx *ctx, imp_gradient **out, size_t count,
         o->options.eps = 1e-8;
     }
     size_t bytes = imp_round16(count) * sizeof(float);
-    o->v = imp_alloc(bytes);
-    if (options->kind == IMP_ADAM) o->m = imp_alloc(bytes);
-    if (!o->v || (options->kind == IMP_ADAM && !o->m)) {
+    bool adam = options->kind == IMP_ADAM, v = adam || options->momentum > 0;
+    if (v) o->v = imp_alloc(bytes);
+    if (adam) o->m = imp_alloc(bytes);
+    if ((v && !o->v) || (adam && !o->m)) {
         imp_gradient_free(o);
         return imp_fail(ctx, IMP_ERR_LIMIT,
             "optimiser: no memory for the state of %zu numbers", count);
@@ -97,7 +98,9 @@ typedef struct step_job {
 static void step(const step_job *j, size_t n, float *x, size_t state, const float *g) {
     const imp_gradient *o = j->o;
     const imp_kernels *k = o->ctx->kernels;
-    if (o->options.kind == IMP_SGD)
+    if (!o->v)
+        k->axpy(n, -j->rate, g, x);
+    else if (o->options.kind == IMP_SGD)
         k->sgd(n, x, o->v + state, g, j->rate, (float)o->options.momentum);
     else
         k->adam(n, x, o->m + state, o->v + state, g, j->rate, j->b1, j->b2,

@@ -62,13 +62,13 @@ static void write_picture(const imp_input_spec *spec, const imp_dataset *set, si
     const uint8_t *image = imp_dataset_image(set, id);
     float scale = spec->range / 255.0f / spec->std[0];
     float offset = spec->mean[0] / spec->std[0];
-    for (long h = 0; h < high; h++)
-        for (long w = 0; w < wide; w++) {
-            long y = h - dy, x = w - dx;
-            bool inside = y >= 0 && y < high && x >= 0 && x < wide;
-            float v = inside ? (float)image[y * wide + x] : 0.0f;
-            out[h * wide + w] = v * scale - offset;
-        }
+    long left = dx > 0 ? dx : 0, right = dx > 0 ? wide : wide + dx;
+    for (long h = 0; h < high; h++, out += wide) {
+        bool inside = h - dy >= 0 && h - dy < high;
+        for (long w = 0; w < wide; w++) out[w] = -offset;
+        for (long w = left; inside && w < right; w++)
+            out[w] = (float)image[(h - dy) * wide + w - dx] * scale - offset;
+    }
 }
 
 /* How far sample `id` is moved along one axis in this epoch: -reach .. reach. */
@@ -77,18 +77,43 @@ static long shift_of(uint64_t seed, size_t id, size_t axis, size_t reach) {
     return (long)(u * (double)(2 * reach + 1)) - (long)reach;
 }
 
-/* A batch of samples into the graph: order[0], order[1], ... or, NULL, from `first` on;
- * each moved by up to `reach` pixels. */
-static imp_status write_batch(batch_graph *b, const imp_model *m,
-    const imp_dataset *set, const size_t *order, size_t first, size_t reach,
-    uint64_t seed) {
-    size_t pixels = imp_dataset_height(set) * imp_dataset_width(set);
-    for (size_t i = 0; i < b->batch; i++) {
-        size_t id = order ? order[i] : first + i;
-        write_picture(&m->info.input, set, id, shift_of(seed, id, 0, reach),
-            shift_of(seed, id, 1, reach), b->pictures + i * pixels);
-        b->classes[i] = (float)imp_dataset_label(set, id);
+/* Where a batch comes from: order[0], order[1], ... or, NULL, from `first` on; each picture
+ * moved by up to `reach` pixels. */
+typedef struct batch_source {
+    const imp_model *m;
+    const imp_dataset *set;
+    const size_t *order;
+    size_t first, reach;
+    uint64_t seed;
+} batch_source;
+
+typedef struct write_job {
+    const batch_graph *b;
+    const batch_source *from;
+} write_job;
+
+#define PICTURES_AT_ONCE 8
+
+static void write_task(void *arg, size_t task, int thread) {
+    (void)thread;
+    const write_job *j = arg;
+    const batch_source *f = j->from;
+    size_t pixels = imp_dataset_height(f->set) * imp_dataset_width(f->set);
+    size_t first = task * PICTURES_AT_ONCE, left = j->b->batch - first;
+    size_t end = first + (left < PICTURES_AT_ONCE ? left : PICTURES_AT_ONCE);
+    for (size_t i = first; i < end; i++) {
+        size_t id = f->order ? f->order[i] : f->first + i;
+        write_picture(&f->m->info.input, f->set, id,
+            shift_of(f->seed, id, 0, f->reach), shift_of(f->seed, id, 1, f->reach),
+            j->b->pictures + i * pixels);
+        j->b->classes[i] = (float)imp_dataset_label(f->set, id);
     }
+}
+
+static imp_status write_batch(imp_ctx *ctx, const batch_graph *b, batch_source from) {
+    write_job j = {b, &from};
+    size_t tasks = (b->batch + PICTURES_AT_ONCE - 1) / PICTURES_AT_ONCE;
+    imp_parallel(ctx, tasks, write_task, &j);
     imp_status s = imp_graph_write(b->g, b->x, b->pictures);
     return s ? s : imp_graph_write(b->g, b->labels, b->classes);
 }
@@ -244,8 +269,12 @@ static void step(imp_train *job, double rate) {
 static imp_status train_batch(
     imp_train *job, const size_t *order, double rate, double *loss, size_t *correct) {
     batch_graph *b = &job->graph;
-    imp_status s = write_batch(b, job->model, job->set, order, 0, job->options.shift,
-        imp_random(job->options.seed, ~(uint64_t)job->epoch));
+    imp_status s = write_batch(job->ctx, b,
+        (batch_source){.m = job->model,
+            .set = job->set,
+            .order = order,
+            .reach = job->options.shift,
+            .seed = imp_random(job->options.seed, ~(uint64_t)job->epoch)});
     if (s) return s;
     *loss = imp_graph_forward(b->g);
     if (!isfinite(*loss))
@@ -300,7 +329,9 @@ imp_status imp_test(
             batch_graph_free(&b);
             s = batch_graph_new(ctx, &b, m, n, false);
         }
-        if (!s) s = write_batch(&b, m, set, NULL, first, 0, 0);
+        if (!s)
+            s = write_batch(
+                ctx, &b, (batch_source){.m = m, .set = set, .first = first});
         if (s) break;
         double loss = imp_graph_forward(b.g);
         s = imp_graph_read(b.g, b.logits, b.scores);

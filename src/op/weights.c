@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * weights.c: the gradient of a convolution by its weights, any kernel, stride and padding:
+ *
+ *     dW(o,c,kh,kw) = sum_n sum_ij dY(n,o,i,j) Xpad(n,c, i s + kh, j s + kw)
+ *
+ * The outputs of a sample are cut into bands of some rows. A band's part of Xpad is copied,
+ * border and all, into a patch that stays in the cache; each tap of 16 rows of dW, by 16
+ * outputs, is then one sum over the band, kept in registers, read at the tap's place in the
+ * patch. A task is one block of 16 input channels and some panels of outputs; where these are
+ * few, the bands are shared out in chunks as well, whose sums are joined in order.
+ */
+#include "op/weights.h"
+
+#include "kernel/reduce.h"
+#include "op/winograd_dw.h"
+
+#include <string.h>
+
+#define PATCH_FLOATS ((size_t)1 << 15) /* 128 KiB */
+#define BAND_COLUMNS ((size_t)256)
+#define GROUP        4  /* panels of a task */
+#define TASKS        16 /* where there would be fewer, bands are shared out */
+
+typedef struct cut {
+    size_t blocks, taps; /* of input channels; of 16 rows of dW in each */
+    size_t panels, groups;
+    size_t rows, columns; /* outputs of a band */
+    size_t high, wide;    /* pixels of a patch */
+    size_t bands_high, bands_wide, bands;
+    size_t chunks, count; /* floats of dW */
+} cut;
+
+static size_t divide_up(size_t a, size_t b) {
+    return (a + b - 1) / b;
+}
+
+static size_t least(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+static cut cut_of(const imp_conv *a, const imp_shape *in, const imp_shape *out) {
+    const imp_shape *w = &in[1];
+    cut k = {.blocks = w->c < 16 ? 1 : imp_round16(w->c) / 16,
+        .panels = imp_round16(w->n) / 16,
+        .count = imp_blocked_count(*w)};
+    k.taps = imp_weight_depth(w) / 16 / k.blocks;
+    k.groups = divide_up(k.panels, GROUP);
+    k.bands_wide = divide_up(out->w, BAND_COLUMNS);
+    k.columns = divide_up(out->w, k.bands_wide);
+    k.wide = (k.columns - 1) * a->stride + w->w;
+    size_t fit = PATCH_FLOATS / (k.wide * 16); /* rows of a patch */
+    size_t most = fit > w->h ? (fit - w->h) / a->stride + 1 : 1;
+    k.bands_high = divide_up(out->h, least(most, out->h));
+    k.rows = divide_up(out->h, k.bands_high);
+    k.high = (k.rows - 1) * a->stride + w->h;
+    k.bands = out->n * k.bands_high * k.bands_wide;
+    k.chunks = least(k.bands, divide_up(TASKS, k.blocks * k.groups));
+    return k;
+}
+
+void imp_weights_need(const imp_ctx *ctx, const imp_conv *a, const imp_shape *in,
+    const imp_shape *out, imp_need *need) {
+    (void)ctx;
+    if (imp_winograd_dw_pays(a, in, out)) {
+        size_t scratch = imp_winograd_dw_scratch(in, out);
+        if (need->scratch < scratch) need->scratch = scratch;
+        return;
+    }
+    cut k = cut_of(a, in, out);
+    size_t patch = k.high * k.wide * 16 * sizeof(float);
+    size_t sums = k.chunks > 1 ? k.chunks * k.count * sizeof(float) : 0;
+    if (need->thread_scratch < patch) need->thread_scratch = patch;
+    if (need->scratch < sums) need->scratch = sums;
+}
+
+typedef struct job {
+    const imp_call *c;
+    const imp_conv *a;
+    cut cut;
+    float *sums; /* a dW for each chunk, or NULL: one chunk */
+} job;
+
+/* The pixel under padded coordinate i of a side of n; n: none, zero. */
+static size_t pixel_of(const imp_conv *a, size_t i, size_t n) {
+    if (i >= a->pad && i - a->pad < n) return i - a->pad;
+    if (a->padding == IMP_PAD_ZERO) return n;
+    return i < a->pad ? 0 : n - 1;
+}
+
+/* One row of a patch: `wide` pixels from padded column `left` on, of a row of n. */
+static void copy_row(const imp_conv *a, const float *x, size_t left, size_t wide,
+    size_t n, float *to) {
+    for (size_t j = 0; j < wide;) {
+        size_t i = left + j, from = pixel_of(a, i, n), run = 1;
+        if (i >= a->pad && from < n) run = least(wide - j, n - from);
+        if (from == n)
+            memset(to + j * 16, 0, 16 * sizeof *to);
+        else
+            memcpy(to + j * 16, x + from * 16, run * 16 * sizeof *to);
+        j += run;
+    }
+}
+
+/* Xpad under the band whose first output is (top, left). */
+static void copy_patch(const job *j, const float *x, size_t top, size_t left, float *to) {
+    const imp_shape *s = &j->c->in[0];
+    size_t row = j->cut.wide * 16;
+    for (size_t i = 0; i < j->cut.high; i++, to += row) {
+        size_t h = pixel_of(j->a, top * j->a->stride + i, s->h);
+        if (h == s->h)
+            memset(to, 0, row * sizeof *to);
+        else
+            copy_row(j->a, x + h * s->w * 16, left * j->a->stride, j->cut.wide, s->w, to);
+    }
+}
+
+/* Where the 16 rows of dW's tap read, from the pixel of the patch under an output. */
+static void place_rows(const job *j, size_t tap, size_t *offset) {
+    const imp_shape *w = &j->c->in[1];
+    size_t taps = w->h * w->w;
+    for (size_t l = 0; l < 16; l++) {
+        size_t r = w->c < 16 ? tap * 16 + l : tap, channel = w->c < 16 ? r / taps : l;
+        bool filling = channel >= 16 || (w->c < 16 && channel >= w->c);
+        size_t kh = r % taps / w->w, kw = r % w->w;
+        offset[l] = filling ? 0 : (kh * j->cut.wide + kw) * 16 + channel;
+    }
+}
+
+/* One band, all taps of one block of channels by the panels of a group. g: dW's like. */
+static void add_band(const job *j, const float *patch, const float *dy, size_t block,
+    size_t group, size_t rows, size_t columns, float *g, bool add) {
+    const imp_shape *y = &j->c->out;
+    size_t depth = imp_weight_depth(&j->c->in[1]), offset[16];
+    size_t end = least((group + 1) * GROUP, j->cut.panels);
+    imp_correlation s = {.lines = rows,
+        .count = columns,
+        .a = patch,
+        .offset = offset,
+        .a_line = j->cut.wide * 16 * j->a->stride,
+        .a_step = 16 * j->a->stride,
+        .b_line = y->w * 16,
+        .add = add};
+    for (size_t panel = group * GROUP; panel < end; panel++)
+        for (size_t tap = 0; tap < j->cut.taps; tap++) {
+            place_rows(j, tap, offset);
+            s.b = dy + panel * y->h * y->w * 16;
+            s.g = g + (panel * depth + (block * j->cut.taps + tap) * 16) * 16;
+            j->c->ctx->kernels->correlate(&s);
+        }
+}
+
+static void bands_task(void *arg, size_t task, int thread) {
+    const job *j = arg;
+    const cut *k = &j->cut;
+    const imp_call *c = j->c;
+    const imp_shape *x = &c->in[0], *y = &c->out;
+    size_t block = task % k->blocks, group = task / k->blocks % k->groups;
+    size_t chunk = task / k->blocks / k->groups;
+    float *patch = imp_call_scratch(c, thread);
+    float *g = j->sums ? j->sums + chunk * k->count : c->dx[1];
+    bool add = !j->sums && c->add[1];
+    size_t end = (chunk + 1) * k->bands / k->chunks;
+    for (size_t band = chunk * k->bands / k->chunks; band < end; band++, add = true) {
+        size_t n = band / k->bands_wide / k->bands_high;
+        size_t top = band / k->bands_wide % k->bands_high * k->rows;
+        size_t left = band % k->bands_wide * k->columns;
+        const float *map = c->x[0] + (n * (imp_round16(x->c) / 16) + block) * x->h * x->w * 16;
+        const float *dy = c->dy + (n * k->panels * y->h * y->w + top * y->w + left) * 16;
+        copy_patch(j, map, top, left, patch);
+        add_band(j, patch, dy, block, group, least(k->rows, y->h - top),
+            least(k->columns, y->w - left), g, add);
+    }
+}
+
+/* dW from the chunks' sums, in their order. */
+static void join_task(void *arg, size_t task, int thread) {
+    (void)thread;
+    const job *j = arg;
+    imp_chunk k = imp_chunk_of(j->cut.count, task);
+    float *dw = j->c->dx[1];
+    for (size_t i = k.first; i < k.first + k.count; i++) {
+        double sum = 0;
+        for (size_t chunk = 0; chunk < j->cut.chunks; chunk++)
+            sum += (double)j->sums[chunk * j->cut.count + i];
+        dw[i] = (float)sum + (j->c->add[1] ? dw[i] : 0.0f);
+    }
+}
+
+/* Fewer than 16 channels: the rows of dW beyond c, kh, kw are filling. */
+static void clear_filling(const imp_call *c) {
+    const imp_shape *w = &c->in[1];
+    size_t depth = imp_weight_depth(w), rows = w->c * w->h * w->w;
+    for (size_t panel = 0; w->c < 16 && panel < imp_round16(w->n) / 16; panel++)
+        memset(c->dx[1] + (panel * depth + rows) * 16, 0,
+            (depth - rows) * 16 * sizeof(float));
+}
+
+void imp_weights_gradient(const imp_call *c) {
+    job j = {c, &((const imp_conv_attr *)c->attr)->conv, .sums = NULL};
+    if (imp_winograd_dw_pays(j.a, c->in, &c->out)) {
+        imp_winograd_dw_run(c);
+        return;
+    }
+    j.cut = cut_of(j.a, c->in, &c->out);
+    if (j.cut.chunks > 1) j.sums = c->scratch;
+    imp_parallel(c->ctx, j.cut.blocks * j.cut.groups * j.cut.chunks, bands_task, &j);
+    if (j.sums) imp_parallel(c->ctx, imp_chunk_count(j.cut.count), join_task, &j);
+    clear_filling(c);
+}
