@@ -19,20 +19,56 @@ static bool *relu_flag(imp_node *n) {
     return NULL;
 }
 
+/* Node `id` is done by its producer p, whose value becomes this one's. */
+static void fuse(imp_graph *g, size_t id, imp_id p) {
+    imp_node *n = &g->nodes[id];
+    g->nodes[p].keep = n->keep;
+    g->nodes[p].shape = n->shape;
+    n->fused = true;
+    for (size_t j = 0; j < g->count; j++) /* what was fused into this one before, too */
+        if (g->nodes[j].fused && (j == id || g->nodes[j].alias == (imp_id)id))
+            g->nodes[j].alias = p;
+    for (size_t j = id + 1; j < g->count; j++)
+        for (size_t i = 0; i < g->nodes[j].n_in; i++)
+            if (g->nodes[j].in[i] == (imp_id)id) g->nodes[j].in[i] = p;
+}
+
+static bool fuses_relu(const imp_graph *g, const imp_node *relu) {
+    imp_node *producer = &g->nodes[relu->in[0]];
+    const bool *flag = relu_flag(producer);
+    return relu->op == &imp_op_relu && flag && !*flag && !producer->keep &&
+           consumers(g, relu->in[0]) == 1;
+}
+
+/* The maximum of 2 x 2 after a convolution by Winograd with its ReLU, of frozen weights: the
+ * whole map is then never written. */
+static bool fuses_pool(const imp_graph *g, const imp_node *pool) {
+    const imp_pool *a = (const imp_pool *)pool->attr;
+    if (pool->op != &imp_op_pool2d || a->kind != IMP_POOL_MAX || a->kernel != 2 ||
+        a->stride != 2)
+        return false;
+    const imp_node *conv = &g->nodes[pool->in[0]];
+    if (conv->op != &imp_op_conv2d || conv->keep || consumers(g, pool->in[0]) != 1)
+        return false;
+    const imp_conv_attr *attr = (const imp_conv_attr *)conv->attr;
+    imp_shape in[IMP_MAX_INPUTS];
+    for (size_t i = 0; i < conv->n_in; i++) {
+        in[i] = g->nodes[conv->in[i]].shape;
+        if (i > 0 && g->nodes[conv->in[i]].gradient) return false;
+    }
+    return attr->relu && !attr->pool && imp_conv2d_can_pool(g->ctx, attr, in);
+}
+
 void imp_graph_fuse(imp_graph *g) {
-    for (size_t r = 0; r < g->count; r++) {
-        imp_node *relu = &g->nodes[r];
-        if (relu->op != &imp_op_relu || relu->fused) continue;
-        imp_id p = relu->in[0];
-        imp_node *producer = &g->nodes[p];
-        bool *flag = relu_flag(producer);
-        if (!flag || *flag || producer->keep || consumers(g, p) != 1) continue;
-        *flag = true;
-        producer->keep = relu->keep;
-        relu->fused = true;
-        relu->alias = p;
-        for (size_t j = r + 1; j < g->count; j++)
-            for (size_t i = 0; i < g->nodes[j].n_in; i++)
-                if (g->nodes[j].in[i] == (imp_id)r) g->nodes[j].in[i] = p;
+    for (size_t i = 0; i < g->count; i++) {
+        imp_node *n = &g->nodes[i];
+        if (n->fused) continue;
+        if (fuses_relu(g, n)) {
+            *relu_flag(&g->nodes[n->in[0]]) = true;
+            fuse(g, i, n->in[0]);
+        } else if (fuses_pool(g, n)) {
+            ((imp_conv_attr *)g->nodes[n->in[0]].attr)->pool = true;
+            fuse(g, i, n->in[0]);
+        }
     }
 }

@@ -47,6 +47,17 @@ INLINE unsigned equal16(const uint8_t *x, uint8_t value) {
 INLINE void masked16(const float *x, unsigned bits, float *y) {
     _mm512_storeu_ps(y, _mm512_maskz_loadu_ps((__mmask16)bits, x));
 }
+/* A window of 2 x 2 pixels, y + row * (k / 2) + 16 (k % 2) for k = 0 .. 3: x[l] where
+ * position[l] == k, else 0, for 16 floats. */
+INLINE void unpool16(const float *x, const uint8_t *position, float *y, size_t row) {
+    __m512 v = _mm512_loadu_ps(x);
+    __m128i p = _mm_loadu_si128((const void *)position);
+    for (int k = 0; k < 4; k++) {
+        __mmask16 here = _mm_cmpeq_epi8_mask(p, _mm_set1_epi8((char)k));
+        _mm512_storeu_ps(
+            y + (size_t)(k / 2) * row + k % 2 * 16, _mm512_maskz_mov_ps(here, v));
+    }
+}
 #elif defined(__AVX2__)
 #include <immintrin.h>
 #define VF 8
@@ -84,6 +95,19 @@ INLINE void masked16(const float *x, unsigned bits, float *y) {
         _mm256_storeu_ps(y, _mm256_and_ps(keep, _mm256_loadu_ps(x)));
     }
 }
+INLINE void unpool16(const float *x, const uint8_t *position, float *y, size_t row) {
+    for (int half = 0; half < 16; half += 8) {
+        __m256 v = _mm256_loadu_ps(x + half);
+        __m256i p =
+            _mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)(position + half)));
+        for (int k = 0; k < 4; k++) {
+            __m256 here =
+                _mm256_castsi256_ps(_mm256_cmpeq_epi32(p, _mm256_set1_epi32(k)));
+            _mm256_storeu_ps(
+                y + (size_t)(k / 2) * row + k % 2 * 16 + half, _mm256_and_ps(here, v));
+        }
+    }
+}
 #else
 #define VF 4
 typedef float vf __attribute__((vector_size(16)));
@@ -117,6 +141,12 @@ INLINE unsigned equal16(const uint8_t *x, uint8_t value) {
 }
 INLINE void masked16(const float *x, unsigned bits, float *y) {
     for (unsigned l = 0; l < 16; l++) y[l] = bits >> l & 1u ? x[l] : 0.0f;
+}
+INLINE void unpool16(const float *x, const uint8_t *position, float *y, size_t row) {
+    for (int k = 0; k < 4; k++)
+        for (size_t l = 0; l < 16; l++)
+            y[(size_t)(k / 2) * row + (size_t)(k % 2) * 16 + l] =
+                position[l] == k ? x[l] : 0.0f;
 }
 #endif
 

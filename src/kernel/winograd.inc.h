@@ -83,42 +83,62 @@ INLINE void FN(output_line)(const vf *m, vf *y) {
         y[i] = vf_set(power[0]) * part[0];
         if (i == 0) y[i] = m[0] + part[0];
         if (i == M_ - 1) y[i] = vf_fma(vf_set(power[0]), part[0], m[N_ - 1]);
-        UNROLL for (size_t k = 1; k < PAIRS; k++)
-            y[i] = vf_fma(vf_set(power[k]), part[k], y[i]);
+        UNROLL for (size_t k = 1; k < PAIRS; k++) y[i] =
+            vf_fma(vf_set(power[k]), part[k], y[i]);
         UNROLL for (size_t k = 0; k < PAIRS; k++) power[k] *= FN(point)[k];
     }
 }
 
 /* --- input --- */
 
-/* n x n pixels of 16 channels at row y, column x, each masked, or from outside. */
-static void FN(fetch)(
+/* A tile's pixels from row y, column x, where they are not simply there: (n + 2) squared of
+ * 16 channels, of which the tile takes n squared. */
+#define PATCH_ROW ((N_ + 2) * 16)
+
+/* Masked pixels, and those from outside. Returns where the tile begins. */
+static const float *FN(fetch)(
     const imp_winograd_input *in, ptrdiff_t y, ptrdiff_t x, float *patch) {
     ptrdiff_t h = (ptrdiff_t)in->tiles.h, w = (ptrdiff_t)in->tiles.w;
-    for (ptrdiff_t i = 0; i < N_; i++)
-        for (ptrdiff_t j = 0; j < N_; j++, patch += 16) {
-            ptrdiff_t r = y + i, c = x + j;
-            if (in->replicate) {
-                r = r < 0 ? 0 : r >= h ? h - 1 : r;
-                c = c < 0 ? 0 : c >= w ? w - 1 : c;
-            }
-            bool inside = r >= 0 && r < h && c >= 0 && c < w;
-            size_t pixel = (size_t)(r * w + c);
-            unsigned bits = 0xffff;
-            if (in->position) {
-                inside = inside && r / 2 < h / 2 && c / 2 < w / 2;
-                pixel = (size_t)(r / 2 * (w / 2) + c / 2);
-            }
-            if (!inside) {
-                memset(patch, 0, 16 * sizeof *patch);
-                continue;
-            }
-            if (in->position)
-                bits = equal16(in->position + pixel * 16, (uint8_t)(r % 2 * 2 + c % 2));
-            else if (in->mask)
-                bits = in->mask[pixel];
-            masked16(in->x + pixel * 16, bits, patch);
+    for (ptrdiff_t i = 0; i < N_; i++) {
+        ptrdiff_t r = y + i;
+        float *to = patch + i * PATCH_ROW;
+        if (in->replicate) r = r < 0 ? 0 : r >= h ? h - 1 : r;
+        if (r < 0 || r >= h) {
+            memset(to, 0, N_ * 16 * sizeof *to);
+            continue;
         }
+        const float *line = in->x + r * w * 16;
+        const uint16_t *mask = in->mask ? in->mask + r * w : NULL;
+        for (ptrdiff_t j = 0; j < N_; j++, to += 16) {
+            ptrdiff_t c = x + j;
+            if (in->replicate) c = c < 0 ? 0 : c >= w ? w - 1 : c;
+            if (c < 0 || c >= w)
+                memset(to, 0, 16 * sizeof *to);
+            else
+                masked16(line + c * 16, mask ? mask[c] : 0xffff, to);
+        }
+    }
+    return patch;
+}
+
+/* The gradient of a maximum: each window of 2 x 2 gets it at the place of the largest. */
+static const float *FN(fetch_unpooled)(
+    const imp_winograd_input *in, ptrdiff_t y, ptrdiff_t x, float *patch) {
+    ptrdiff_t h = (ptrdiff_t)in->tiles.h / 2, w = (ptrdiff_t)in->tiles.w / 2;
+    ptrdiff_t top = (y - (y & 1)) / 2, left = (x - (x & 1)) / 2;
+    for (ptrdiff_t i = 0; i <= N_ / 2; i++)
+        for (ptrdiff_t j = 0; j <= N_ / 2; j++) {
+            float *to = patch + 2 * i * PATCH_ROW + 2 * j * 16;
+            ptrdiff_t r = top + i, c = left + j;
+            if (r < 0 || r >= h || c < 0 || c >= w) {
+                memset(to, 0, 32 * sizeof *to);
+                memset(to + PATCH_ROW, 0, 32 * sizeof *to);
+            } else {
+                size_t at = (size_t)(r * w + c) * 16;
+                unpool16(in->x + at, in->position + at, to, PATCH_ROW);
+            }
+        }
+    return patch + (y & 1) * PATCH_ROW + (x & 1) * 16;
 }
 
 /* One tile: d has `row` floats from row to row. */
@@ -143,22 +163,21 @@ INLINE void FN(input_tile)(const float *d, size_t row, float *v, size_t v_xi) {
 
 void FN(imp_winograd_input)(const imp_winograd_input *in) {
     const imp_winograd_tiles *s = &in->tiles;
-    bool plain = !in->mask && !in->position;
-    float patch[N_ * N_ * 16] __attribute__((aligned(64)));
+    float patch[(N_ + 2) * PATCH_ROW] __attribute__((aligned(64)));
     for (size_t t = 0; t < s->count; t++) {
         ptrdiff_t y = (ptrdiff_t)((s->first + t) / s->wide * M_) + in->origin;
         ptrdiff_t x = (ptrdiff_t)((s->first + t) % s->wide * M_) + in->origin;
         bool inside =
             y >= 0 && x >= 0 && y + N_ <= (ptrdiff_t)s->h && x + N_ <= (ptrdiff_t)s->w;
-        const float *d = patch;
-        size_t row = N_ * 16;
-        if (plain && inside) {
-            d = in->x + ((size_t)y * s->w + (size_t)x) * 16;
-            row = s->w * 16;
-        } else {
-            FN(fetch)(in, y, x, patch);
-        }
-        FN(input_tile)(d, row, in->v + t * 16, in->v_xi);
+        size_t r = in->row + t;
+        float *v = in->v + r / in->group * in->v_group + r % in->group * 16;
+        if (in->position)
+            FN(input_tile)(FN(fetch_unpooled)(in, y, x, patch), PATCH_ROW, v, in->v_xi);
+        else if (in->mask || !inside)
+            FN(input_tile)(FN(fetch)(in, y, x, patch), PATCH_ROW, v, in->v_xi);
+        else
+            FN(input_tile)
+        (in->x + ((size_t)y * s->w + (size_t)x) * 16, s->w * 16, v, in->v_xi);
     }
 }
 
@@ -263,6 +282,7 @@ void FN(imp_winograd_output)(const imp_winograd_output *out) {
     }
 }
 
+#undef PATCH_ROW
 #undef M_
 #undef N_
 #undef FN

@@ -17,9 +17,9 @@
 #include <string.h>
 
 #define FEW_WEIGHTS  (128 * 128)       /* c k: U of 64 x that is 4 MiB */
-#define BLOCK_FLOATS ((size_t)1 << 18) /* V of a block of tiles: 1 MiB */
+#define BLOCK_FLOATS ((size_t)1 << 17) /* V of a block of tiles: half a MiB */
 #define GROUP_FLOATS ((size_t)1 << 22) /* V of a group of tiles: 16 MiB */
-#define DEPTH        128               /* channels of U at a time, of many weights */
+#define DEPTH        256               /* channels of U at a time, of many weights */
 #define PANELS       2                 /* of 16 outputs, of M at a time */
 #define PAD          48 /* floats between the planes of xi: else all meet in one cache set */
 
@@ -34,7 +34,8 @@ typedef struct job {
     size_t c, k;         /* in blocks of 16 */
     size_t wide, tiles;  /* tiles a row; of a sample */
     size_t all;          /* tiles of all samples */
-    size_t block;        /* tiles of V at most */
+    size_t group;        /* tiles of V that lie side by side: rows of a register tile */
+    size_t block;        /* tiles of V at most: a multiple of that */
     size_t depth;        /* blocks of channels of U at a time */
     size_t first, count; /* many weights: the group's tiles */
     float *u, *v;        /* shared: U where few, V where many */
@@ -77,11 +78,10 @@ static job new_job(const imp_ctx *ctx, const imp_winograd *p) {
     j.all = p->samples * j.tiles;
     size_t room = few_weights(&j) ? BLOCK_FLOATS : GROUP_FLOATS;
     size_t block = room / (j.planes * j.c * 16);
-    size_t mr = k->mr;
-    block = block < mr ? mr : block / mr * mr; /* no half-filled register tiles */
+    block = block < k->mr ? k->mr : block / k->mr * k->mr; /* register tiles are full */
     j.block = divide_up(j.all, divide_up(j.all, block));
-    j.block = divide_up(j.block, mr) * mr;
-    if (j.block > j.all) j.block = j.all;
+    j.block = divide_up(j.block, k->mr) * k->mr;
+    j.group = k->mr;
     j.depth = few_weights(&j) || j.c < DEPTH / 16 ? j.c : DEPTH / 16;
     return j;
 }
@@ -132,8 +132,11 @@ static void transform_input(
             .position = p->position ? p->position + block * x_pixels * 16 : NULL,
             .origin = p->origin,
             .replicate = p->replicate,
-            .v = v + (cb * j->block + to) * 16,
-            .v_xi = v_plane(j)};
+            .v = v + cb * j->group * 16,
+            .v_xi = v_plane(j),
+            .group = j->group,
+            .v_group = j->c * j->group * 16,
+            .row = to};
         j->input(&in);
         first += n;
         to += n;
@@ -172,10 +175,9 @@ static void multiply(const job *j, const float *u, size_t panels, const float *v
     size_t cb, size_t depth, size_t count, float *m) {
     static const float zero[IMP_MAX_NB * 16];
     const imp_kernels *k = j->kernels;
-    size_t groups = divide_up(count, k->mr);
     imp_gemm_tile t = {.init = cb == 0 ? zero : NULL,
         .taps = depth,
-        .a_tap = j->block * 16,
+        .a_tap = j->group * 16,
         .b_panel = u_panel(j),
         .y_row = 16,
         .y_panel = j->block * 16};
@@ -183,10 +185,9 @@ static void multiply(const job *j, const float *u, size_t panels, const float *v
         for (size_t panel = 0; panel < panels; panel += k->nb) {
             t.panels = panels - panel < k->nb ? panels - panel : k->nb;
             t.b = u + panel * u_panel(j) + xi * u_plane(j);
-            for (size_t g = 0; g < groups; g++) { /* rows shared out evenly */
-                size_t first = g * count / groups;
-                t.rows = (g + 1) * count / groups - first;
-                t.a = v + xi * v_plane(j) + (cb * j->block + first) * 16;
+            for (size_t first = 0; first < count; first += j->group) {
+                t.rows = count - first < j->group ? count - first : j->group;
+                t.a = v + xi * v_plane(j) + (first * j->c + cb * j->group) * 16;
                 t.y = m + xi * m_plane(j) + (panel * j->block + first) * 16;
                 k->gemm(&t);
             }
