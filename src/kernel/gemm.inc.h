@@ -19,7 +19,8 @@
 #include "kernel/levels.h"
 #include "kernel/simd.h"
 
-#define NV 2
+#define NV    2
+#define AHEAD 512 /* floats of b fetched ahead: 32 steps */
 
 #if VF == 16
 #define MR 14
@@ -52,6 +53,7 @@ INLINE void tile(const imp_gemm_tile *t, size_t rows, size_t j, size_t vectors) 
         for (size_t r = 0; r < 16; r++) {
             vf right[NV];
             UNROLL for (size_t v = 0; v < vectors; v++) {
+                __builtin_prefetch(b[v] + AHEAD);
                 right[v] = vf_load(b[v]);
                 b[v] += 16;
             }

@@ -17,7 +17,8 @@
 #include <string.h>
 
 #define FEW_WEIGHTS  (128 * 128)       /* c k: U of 64 x that is 4 MiB */
-#define BLOCK_FLOATS ((size_t)1 << 17) /* V of a block of tiles: half a MiB */
+#define BLOCK_TILES  ((size_t)56)      /* of few weights */
+#define BLOCK_FLOATS ((size_t)1 << 19) /* and V of a block: 2 MiB at most */
 #define GROUP_FLOATS ((size_t)1 << 22) /* V of a group of tiles: 16 MiB */
 #define DEPTH        256               /* channels of U at a time, of many weights */
 #define PANELS       2                 /* of 16 outputs, of M at a time */
@@ -76,13 +77,14 @@ static job new_job(const imp_ctx *ctx, const imp_winograd *p) {
     j.wide = divide_up(p->ow, j.tile);
     j.tiles = j.wide * divide_up(p->oh, j.tile);
     j.all = p->samples * j.tiles;
-    size_t room = few_weights(&j) ? BLOCK_FLOATS : GROUP_FLOATS;
-    size_t block = room / (j.planes * j.c * 16);
+    bool few = few_weights(&j);
+    size_t block = (few ? BLOCK_FLOATS : GROUP_FLOATS) / (j.planes * j.c * 16);
+    if (few && block > BLOCK_TILES) block = BLOCK_TILES;
     block = block < k->mr ? k->mr : block / k->mr * k->mr; /* register tiles are full */
     j.block = divide_up(j.all, divide_up(j.all, block));
     j.block = divide_up(j.block, k->mr) * k->mr;
     j.group = k->mr;
-    j.depth = few_weights(&j) || j.c < DEPTH / 16 ? j.c : DEPTH / 16;
+    j.depth = few || j.c < DEPTH / 16 ? j.c : DEPTH / 16;
     return j;
 }
 
