@@ -27,6 +27,9 @@ imp_cpu imp_cpu_best(void) {
     __builtin_cpu_init();
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
         return IMP_CPU_GENERIC;
+#if defined(IMP_ASSUME_AVX512)
+    return IMP_CPU_AVX512;
+#endif
     if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512dq") ||
         !__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512vl"))
         return IMP_CPU_AVX2;

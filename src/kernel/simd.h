@@ -15,8 +15,14 @@
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
 
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) || defined(IMP_EMULATE_AVX512)
+#if defined(IMP_EMULATE_AVX512) /* the tests, on a machine without */
+#define SIMDE_ENABLE_NATIVE_ALIASES
+#include <simde/x86/avx512.h>
+typedef simde__mmask16 __mmask16;
+#else
 #include <immintrin.h>
+#endif
 #define VF 16
 typedef __m512 vf;
 INLINE vf vf_load(const float *x) {
@@ -45,15 +51,14 @@ INLINE unsigned equal16(const uint8_t *x, uint8_t value) {
 }
 /* y[l] = bit l ? x[l] : 0, for 16 floats. */
 INLINE void masked16(const float *x, unsigned bits, float *y) {
-    _mm512_storeu_ps(y, _mm512_maskz_loadu_ps((__mmask16)bits, x));
+    _mm512_storeu_ps(y, _mm512_maskz_mov_ps((__mmask16)bits, _mm512_loadu_ps(x)));
 }
 /* A window of 2 x 2 pixels, y + row * (k / 2) + 16 (k % 2) for k = 0 .. 3: x[l] where
  * position[l] == k, else 0, for 16 floats. */
 INLINE void unpool16(const float *x, const uint8_t *position, float *y, size_t row) {
     __m512 v = _mm512_loadu_ps(x);
-    __m128i p = _mm_loadu_si128((const void *)position);
     for (int k = 0; k < 4; k++) {
-        __mmask16 here = _mm_cmpeq_epi8_mask(p, _mm_set1_epi8((char)k));
+        __mmask16 here = (__mmask16)equal16(position, (uint8_t)k);
         _mm512_storeu_ps(
             y + (size_t)(k / 2) * row + k % 2 * 16, _mm512_maskz_mov_ps(here, v));
     }
