@@ -107,6 +107,7 @@ static void bad_options(void **state) {
     static const imp_model_options bad[] = {{.architecture = "alexnet"},
         {.architecture = "vgg19", .divisor = 3},
         {.architecture = "vgg16", .divisor = 128},
+        {.architecture = "vgg16", .divisor = 16, .last = "relu3_4"},
         {.architecture = "mlp", .hidden = zero, .n_hidden = 1},
         {.architecture = "mlp", .hidden = wide, .n_hidden = 1},
         {.architecture = "mlp", .hidden = wide, .n_hidden = 17}};
@@ -116,6 +117,23 @@ static void bad_options(void **state) {
         assert_null(m);
     }
     imp_model_free(NULL);
+}
+
+/* The first layers of a network are those of the whole one. */
+static void cut(void **state) {
+    (void)state;
+    imp_model_options o = SMALL_VGG("vgg19");
+    imp_model *whole = make_model(o);
+    o.last = "relu3_1";
+    imp_model *m = make_model(o);
+    assert_int_equal(imp_model_describe(m).classes, 0);
+    assert_int_equal(m->n_tensors, 10);
+    assert_string_equal(m->tensors[8].name, "conv3_1.weight");
+    for (size_t i = 0; i < m->n_tensors; i++)
+        assert_memory_equal(m->tensors[i].blocked, whole->tensors[i].blocked,
+            imp_blocked_count(m->tensors[i].shape) * sizeof(float));
+    imp_model_free(m);
+    imp_model_free(whole);
 }
 
 /* --- saved and loaded --- */
@@ -431,6 +449,7 @@ int main(void) {
         cmocka_unit_test(he_weights),
         cmocka_unit_test(seeds),
         cmocka_unit_test(bad_options),
+        cmocka_unit_test(cut),
         cmocka_unit_test(round_trip),
         cmocka_unit_test(foreign),
         cmocka_unit_test(bare),

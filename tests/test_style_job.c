@@ -374,6 +374,66 @@ static void converged(void **state) {
 
 /* --- memory --- */
 
+static double first_loss(const imp_model *model, const imp_style_options *o) {
+    imp_style *job;
+    imp_style_progress now;
+    assert_int_equal(try_job(&job, model, &photo, &canvas, o), IMP_OK);
+    assert_int_equal(imp_style_step(job, &now), IMP_OK);
+    imp_style_free(job);
+    return now.loss;
+}
+
+/* A model loaded for a job: without what is deeper, and the same job. All of it where a layer
+ * is missing, as another will take its place. */
+static void model_for_a_job(void **state) {
+    (void)state;
+    imp_style_options o = adam_options();
+    const char *path = in_folder("job.safetensors");
+    imp_model *model;
+    assert_int_equal(imp_model_save(ctx, narrow, path, true), IMP_OK);
+    assert_int_equal(imp_style_load(ctx, &model, path, &o), IMP_OK);
+    assert_string_equal(model->layers[model->n_layers - 1].name, "conv5_1");
+    assert_true(first_loss(model, &o) == first_loss(narrow, &o));
+    imp_model_free(model);
+    o.style_layers[4] = "relu6_1";
+    assert_int_equal(imp_style_load(ctx, &model, path, &o), IMP_OK);
+    assert_int_equal(model->n_tensors, narrow->n_tensors);
+    imp_model_free(model);
+    assert_failed(
+        imp_style_load(ctx, &model, "/no/such", &o), IMP_ERR_MODEL, "/no/such");
+}
+
+/* The first activation is made again for backward, but not where it is the content. */
+static void content_of_the_first_layer(void **state) {
+    (void)state;
+    imp_style_options o = adam_options();
+    imp_style_progress now;
+    o.content_layers[0] = "relu1_1";
+    imp_style *job = new_job(&o, NULL);
+    assert_int_equal(imp_style_step(job, &now), IMP_OK);
+    assert_true(now.content == 0 && now.style > 0);
+    assert_int_equal(imp_style_step(job, &now), IMP_OK);
+    assert_true(now.content > 0);
+    imp_style_free(job);
+}
+
+/* A picture that was fitted before is the picture that the job would have made of it. */
+static void fitted_pictures(void **state) {
+    (void)state;
+    imp_style_options o = adam_options();
+    o.size = 30;
+    imp_style *job = new_job(&o, NULL);
+    imp_picture p = make_picture(48, 40, 1);
+    assert_int_equal(imp_style_fit(ctx, &p, 30, 25), IMP_OK);
+    assert_picture(job, &p);
+    assert_int_equal(imp_style_fit(ctx, &p, 30, 25), IMP_OK);
+    assert_picture(job, &p);
+    assert_failed(imp_style_fit(ctx, &p, 0, 25), IMP_ERR_ARG, "picture");
+    assert_true(p.width == 30 && p.planes);
+    imp_picture_free(&p);
+    imp_style_free(job);
+}
+
 static void estimate(void **state) {
     (void)state;
     static const size_t asked[] = {32, 48, 512};
@@ -385,8 +445,8 @@ static void estimate(void **state) {
         assert_int_equal(
             imp_style_estimate(ctx, narrow, 600, 400, 900, 900, &o, &bytes), IMP_OK);
         imp_style_size(600, 400, o.size, &w, &h);
-        assert_int_equal(imp_objective_build(
-                             ctx, &objective, narrow, &o, w, h, o.size, o.size),
+        assert_int_equal(
+            imp_objective_build(ctx, &objective, narrow, &o, w, h, o.size, o.size),
             IMP_OK);
         size_t parts = imp_objective_bytes(&objective);
         assert_true(parts >= imp_graph_bytes(objective.graph));
@@ -440,6 +500,9 @@ int main(void) {
         cmocka_unit_test(adam_recovers),
         cmocka_unit_test(not_a_number),
         cmocka_unit_test(converged),
+        cmocka_unit_test(model_for_a_job),
+        cmocka_unit_test(content_of_the_first_layer),
+        cmocka_unit_test(fitted_pictures),
         cmocka_unit_test(estimate),
     };
     return cmocka_run_group_tests_name("style job", tests, setup, teardown);

@@ -60,7 +60,8 @@ typedef struct imp_model_options {
     size_t divisor;           /* VGG: channels divided by this; 0: 1 */
     const size_t *hidden;     /* MLP: widths between input and output */
     size_t n_hidden;
-    bool features; /* VGG: the convolutions alone */
+    bool features;    /* VGG: the convolutions alone */
+    const char *last; /* nothing behind this layer or activation; NULL: all */
     uint64_t seed;
 } imp_model_options;
 

@@ -77,8 +77,8 @@ IMP_API void imp_style_size(
 
 /* As imp_model_load, without the layers that a job with these options does not look at:
  * what lies behind the deepest of them is not even read. */
-IMP_API IMP_MUST_USE imp_status imp_style_load(imp_ctx *ctx, imp_model **out,
-    const char *path, const imp_style_options *options);
+IMP_API IMP_MUST_USE imp_status imp_style_load(
+    imp_ctx *ctx, imp_model **out, const char *path, const imp_style_options *options);
 
 /* The picture at another size, in its place, as imp_style_new would resize it: so that a
  * large one need not be held while the job is made. */

@@ -67,7 +67,8 @@ done:
 void imp_file_forget(const imp_file *f, size_t offset, size_t size) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE), first = offset / page * page;
     if (!f->data || !imp_in_range(offset, size, f->size)) return;
-    (void)madvise((void *)(uintptr_t)(f->data + first), offset + size - first, MADV_DONTNEED);
+    (void)madvise(
+        (void *)(uintptr_t)(f->data + first), offset + size - first, MADV_DONTNEED);
 }
 
 void imp_file_close(imp_file *f) {

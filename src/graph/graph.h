@@ -41,7 +41,7 @@ struct imp_graph {
     size_t count, room;
     imp_status status; /* the first error of a builder */
     bool planned;
-    bool thrifty; /* make values again for backward where that saves memory */
+    bool thrifty;  /* make values again for backward where that saves memory */
     size_t *order; /* nodes as they run: forward_runs of them, then the backward runs */
     size_t forward_runs, runs;
     size_t bytes;

@@ -98,7 +98,8 @@ static size_t next_to_run(const imp_graph *g, bool backward, const bool *done) {
     for (size_t i = 0; i < g->count; i++) {
         if (!is_ready(g, i, backward, done)) continue;
         size_t size = makes(g, i, backward);
-        if (best != g->count && (size > least || (size == least && !backward))) continue;
+        if (best != g->count && (size > least || (size == least && !backward)))
+            continue;
         best = i;
         least = size;
     }
@@ -118,7 +119,8 @@ static imp_status find_order(imp_graph *g) {
         memset(done, 0, g->count * sizeof *done);
         size_t i;
         while ((i = next_to_run(g, backward, done)) != g->count) {
-            *(backward ? &g->nodes[i].backward_time : &g->nodes[i].forward_time) = g->runs;
+            *(backward ? &g->nodes[i].backward_time : &g->nodes[i].forward_time) =
+                g->runs;
             g->order[g->runs++] = i;
             done[i] = true;
         }
@@ -169,7 +171,9 @@ static span reads(const imp_graph *g, size_t i, bool backward) {
 static bool make_again(const imp_graph *g, size_t i) {
     const imp_node *n = &g->nodes[i];
     size_t given = 0;
-    if (!g->thrifty || n->keep || n->lasting || n->need.backward_reads & IMP_READS_OUTPUT) return false;
+    if (!g->thrifty || n->keep || n->lasting ||
+        n->need.backward_reads & IMP_READS_OUTPUT)
+        return false;
     for (size_t k = 0; k < n->n_in; k++) {
         const imp_node *in = &g->nodes[n->in[k]];
         if (in->op) return false;
@@ -202,8 +206,8 @@ static void add_value(plan *p, size_t i) {
         p->early[i] = source;
     } else
         p->early[i] = add_life(p, size, n->forward_time, last, &n->value);
-    p->late[i] =
-        again ? add_life(p, size, backward.first, backward.last, &n->again) : p->early[i];
+    p->late[i] = again ? add_life(p, size, backward.first, backward.last, &n->again)
+                       : p->early[i];
 }
 
 /* The backward run that writes first to the gradient of node i; NULL: none does. */
@@ -229,6 +233,7 @@ static void add_gradient(plan *p, size_t i) {
     imp_graph *g = p->g;
     imp_node *n = &g->nodes[i];
     n->grad = SIZE_MAX;
+    n->gradient_at_value = false;
     if (!n->active || n->fused || (n->op && n->op->scalar)) return;
     const imp_node *writer = first_writer(g, i);
     size_t first = writer ? writer->backward_time : end_of_time(g);
@@ -318,7 +323,8 @@ imp_status imp_graph_estimate(imp_graph *g, bool backward) {
     if (g->planned) return imp_fail(g->ctx, IMP_ERR_ARG, "graph: planned already");
     imp_graph_fuse(g);
     for (size_t i = 0; i < g->count; i++)
-        if (g->nodes[i].fused) g->nodes[g->nodes[i].alias].lasting |= g->nodes[i].lasting;
+        if (g->nodes[i].fused)
+            g->nodes[g->nodes[i].alias].lasting |= g->nodes[i].lasting;
     find_active(g, backward);
     find_needs(g);
     imp_status s = find_order(g);

@@ -52,7 +52,8 @@ double imp_graph_forward(imp_graph *g) {
 static void make_inputs_again(imp_graph *g, const imp_node *n) {
     for (size_t k = 0; k < n->n_in; k++) {
         imp_node *in = &g->nodes[n->in[k]];
-        if (in->again == SIZE_MAX || in->made_again || !(n->need.backward_reads >> k & 1u))
+        if (in->again == SIZE_MAX || in->made_again ||
+            !(n->need.backward_reads >> k & 1u))
             continue;
         imp_call c = call_of(g, in, true);
         c.y = at(g, in->again);

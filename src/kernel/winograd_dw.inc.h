@@ -49,7 +49,8 @@ INLINE void FN(gradient_tile)(
         UNROLL for (size_t j = 0; j < 4; j++) {
             vf column[4], o[6];
             UNROLL for (size_t i = 0; i < 4; i++) column[i] =
-                i < high && j < wide ? vf_load(dy + i * row + j * 16 + l) : vf_set(0.0f);
+                i < high && j < wide ? vf_load(dy + i * row + j * 16 + l)
+                                     : vf_set(0.0f);
             FN(gradient_line)(column, o);
             UNROLL for (size_t i = 0; i < 6; i++) half[i][j] = o[i];
         }

@@ -52,6 +52,16 @@ static void he_weights(imp_ctx *ctx, imp_model *m, uint64_t seed) {
     }
 }
 
+static imp_status cut_behind(imp_ctx *ctx, imp_model *m, const char *layer) {
+    size_t last = imp_zoo_find(m, layer);
+    if (last == m->n_layers)
+        return imp_fail(ctx, IMP_ERR_ARG,
+            "%s: last: expected a layer or an activation, found '%s'", m->architecture,
+            layer);
+    imp_zoo_cut(m, last + 1);
+    return IMP_OK;
+}
+
 imp_status imp_model_init(
     imp_ctx *ctx, imp_model **out, const imp_model_options *options) {
     imp_model_options o = *options;
@@ -66,6 +76,7 @@ imp_status imp_model_init(
     if (!m) return imp_fail(ctx, IMP_ERR_LIMIT, "model: no memory");
     imp_status s = imp_zoo_build(ctx, m, &o);
     if (!s && builtin) imp_zoo_cut(m, imp_zoo_find(m, "conv5_2"));
+    if (!s && o.last) s = cut_behind(ctx, m, o.last);
     if (!s) s = imp_zoo_shapes(ctx, m);
     if (!s) s = imp_zoo_allocate(ctx, m);
     if (s) {

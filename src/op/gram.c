@@ -98,7 +98,8 @@ _Static_assert(ROWS % 14 == 0 && ROWS % 6 == 0 && ROWS % 4 == 0, "whole tiles");
 static imp_need gram_need(const imp_ctx *ctx, const void *attr, const imp_shape *in,
     const imp_shape *out, unsigned want) {
     (void)ctx, (void)attr, (void)out;
-    size_t sums = in->n * part_count(in) * square_count(in) * PAIRS * 256 * sizeof(double);
+    size_t sums =
+        in->n * part_count(in) * square_count(in) * PAIRS * 256 * sizeof(double);
     size_t matrix = want ? matrix_count(in) * sizeof(float) : 0;
     return (imp_need){.backward_reads = want ? 1u : 0u,
         .gradient_in_place = true,
@@ -111,15 +112,15 @@ static double *sums_of(const imp_call *c, size_t n, size_t part, size_t square) 
     return (double *)c->scratch + ((n * parts + part) * squares + square) * PAIRS * 256;
 }
 
-/* g[k] = the products of pair k summed over places p .. p+count, at most LONG of them. */
-static void sum_long(const imp_call *c, const float *map, const pair *list, size_t pairs,
-    size_t p, size_t count, float (*g)[256]) {
+/* g: 256 numbers a pair, its products summed over places p .. p+count, at most LONG of them. */
+static void sum_long(const imp_call *c, const float *map, const pair *list,
+    size_t pairs, size_t p, size_t count, float *g) {
     size_t P = c->in[0].h * c->in[0].w;
     for (size_t done = 0; done < count; done += CHUNK) {
         size_t chunk = count - done < CHUNK ? count - done : CHUNK;
         for (size_t k = 0; k < pairs; k++)
             c->ctx->kernels->outer(chunk, map + (list[k].i * P + p + done) * 16, 16,
-                map + (list[k].j * P + p + done) * 16, 16, g[k], done > 0);
+                map + (list[k].j * P + p + done) * 16, 16, g + k * 256, done > 0);
     }
 }
 
@@ -130,7 +131,7 @@ static void gram_task(void *arg, size_t task, int thread) {
     size_t squares = square_count(x), parts = part_count(x), P = x->h * x->w;
     size_t square = task % squares, part = task / squares % parts;
     size_t n = task / squares / parts, longs = (P + LONG - 1) / LONG;
-    float g[PAIRS][256] __attribute__((aligned(64)));
+    float g[PAIRS * 256] __attribute__((aligned(64)));
     pair list[PAIRS];
     size_t pairs = list_pairs(x, square, list);
     double *sums = sums_of(c, n, part, square);
@@ -138,7 +139,7 @@ static void gram_task(void *arg, size_t task, int thread) {
     for (size_t k = part * longs / parts; k < (part + 1) * longs / parts; k++) {
         size_t p = k * LONG, count = P - p < LONG ? P - p : LONG;
         sum_long(c, c->x[0] + n * block_count(x) * P * 16, list, pairs, p, count, g);
-        for (size_t l = 0; l < pairs * 256; l++) sums[l] += (double)g[0][l];
+        for (size_t l = 0; l < pairs * 256; l++) sums[l] += (double)g[l];
     }
 }
 
@@ -156,7 +157,8 @@ static void join_task(void *arg, size_t task, int thread) {
         double sum = 0;
         for (size_t part = 0; part < parts; part++)
             sum += sums_of(c, n, part, square)[l];
-        size_t i = list[l / 256].i * 16 + l / 16 % 16, j = list[l / 256].j * 16 + l % 16;
+        size_t i = list[l / 256].i * 16 + l / 16 % 16,
+               j = list[l / 256].j * 16 + l % 16;
         float g = (float)(sum / (double)(x->h * x->w));
         if (j < x->c) y[(i / 16 * x->c + j) * 16 + i % 16] = g;
         if (i < x->c) y[(j / 16 * x->c + i) * 16 + j % 16] = g;

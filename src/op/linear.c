@@ -70,8 +70,8 @@ static size_t transposed_count(const imp_shape *s) { /* 16 samples, all features
     return imp_round16(s->n) * imp_round16(s->c);
 }
 
-static imp_need linear_need(const imp_ctx *ctx, const void *attr,
-    const imp_shape *in, const imp_shape *out, unsigned want) {
+static imp_need linear_need(const imp_ctx *ctx, const void *attr, const imp_shape *in,
+    const imp_shape *out, unsigned want) {
     (void)ctx;
     const imp_linear_attr *a = attr;
     imp_need need = {.thread_scratch = IMP_GEMM_SCRATCH};
@@ -128,8 +128,7 @@ static void linear_forward(const imp_call *c) {
 
 #define SAMPLES 128 /* whose two panels stay in the first cache */
 
-static void copy_panel(
-    const float *x, size_t step, size_t rows, float *panel) {
+static void copy_panel(const float *x, size_t step, size_t rows, float *panel) {
     for (size_t r = 0; r < rows; r++)
         memcpy(panel + r * 16, x + r * step, 16 * sizeof *x);
 }
@@ -145,7 +144,8 @@ static void panel_task(void *arg, size_t panel, int thread) {
 /* dW, all outputs of 16 inputs. */
 static void weights_task(void *arg, size_t tap, int thread) {
     const imp_call *c = arg;
-    size_t n = c->out.n, depth = imp_round16(c->in[0].c), end = imp_round16(c->out.c) / 16;
+    size_t n = c->out.n, depth = imp_round16(c->in[0].c),
+           end = imp_round16(c->out.c) / 16;
     float *a = imp_call_scratch(c, thread);
     for (size_t first = 0; first < n; first += SAMPLES) {
         size_t count = n - first < SAMPLES ? n - first : SAMPLES;
@@ -218,10 +218,10 @@ static void linear_backward(const imp_call *c) {
     if (a->relu) imp_mask_gradient(c->ctx, imp_blocked_count(c->out), c->dy, c->saved);
     if (c->dx[2]) imp_bias_gradient(c->ctx, &c->out, c->dy, c->dx[2], c->add[2]);
     if (c->dx[1]) {
-        imp_parallel(c->ctx, imp_round16(c->out.c) / 16, panel_task,
-            (void *)(uintptr_t)c);
-        imp_parallel(c->ctx, imp_round16(c->in[0].c) / 16, weights_task,
-            (void *)(uintptr_t)c);
+        imp_parallel(
+            c->ctx, imp_round16(c->out.c) / 16, panel_task, (void *)(uintptr_t)c);
+        imp_parallel(
+            c->ctx, imp_round16(c->in[0].c) / 16, weights_task, (void *)(uintptr_t)c);
     }
     if (c->dx[0]) input_gradient(c);
 }

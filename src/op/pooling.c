@@ -97,8 +97,8 @@ static bool is_max2(const imp_pool *a) {
     return a->kind == IMP_POOL_MAX && a->kernel == 2 && a->stride == 2;
 }
 
-static imp_need pool2d_need(const imp_ctx *ctx, const void *attr,
-    const imp_shape *in, const imp_shape *out, unsigned want) {
+static imp_need pool2d_need(const imp_ctx *ctx, const void *attr, const imp_shape *in,
+    const imp_shape *out, unsigned want) {
     (void)ctx;
     (void)in;
     const imp_pool *a = attr;

@@ -141,8 +141,8 @@ static double row_sum(const float *x, size_t C, double m) {
     return sum;
 }
 
-static imp_need softmax_need(const imp_ctx *ctx, const void *attr,
-    const imp_shape *in, const imp_shape *out, unsigned want) {
+static imp_need softmax_need(const imp_ctx *ctx, const void *attr, const imp_shape *in,
+    const imp_shape *out, unsigned want) {
     (void)ctx;
     (void)attr, (void)in, (void)out;
     return (imp_need){.backward_reads = want ? IMP_READS_OUTPUT : 0};

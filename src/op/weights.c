@@ -89,8 +89,8 @@ static size_t pixel_of(const imp_conv *a, size_t i, size_t n) {
 }
 
 /* One row of a patch: `wide` pixels from padded column `left` on, of a row of n. */
-static void copy_row(const imp_conv *a, const float *x, size_t left, size_t wide,
-    size_t n, float *to) {
+static void copy_row(
+    const imp_conv *a, const float *x, size_t left, size_t wide, size_t n, float *to) {
     for (size_t j = 0; j < wide;) {
         size_t i = left + j, from = pixel_of(a, i, n), run = 1;
         if (i >= a->pad && from < n) run = least(wide - j, n - from);
@@ -103,7 +103,8 @@ static void copy_row(const imp_conv *a, const float *x, size_t left, size_t wide
 }
 
 /* Xpad under the band whose first output is (top, left). */
-static void copy_patch(const job *j, const float *x, size_t top, size_t left, float *to) {
+static void copy_patch(
+    const job *j, const float *x, size_t top, size_t left, float *to) {
     const imp_shape *s = &j->c->in[0];
     size_t row = j->cut.wide * 16;
     for (size_t i = 0; i < j->cut.high; i++, to += row) {
@@ -111,7 +112,8 @@ static void copy_patch(const job *j, const float *x, size_t top, size_t left, fl
         if (h == s->h)
             memset(to, 0, row * sizeof *to);
         else
-            copy_row(j->a, x + h * s->w * 16, left * j->a->stride, j->cut.wide, s->w, to);
+            copy_row(
+                j->a, x + h * s->w * 16, left * j->a->stride, j->cut.wide, s->w, to);
     }
 }
 
@@ -165,8 +167,10 @@ static void bands_task(void *arg, size_t task, int thread) {
         size_t n = band / k->bands_wide / k->bands_high;
         size_t top = band / k->bands_wide % k->bands_high * k->rows;
         size_t left = band % k->bands_wide * k->columns;
-        const float *map = c->x[0] + (n * (imp_round16(x->c) / 16) + block) * x->h * x->w * 16;
-        const float *dy = c->dy + (n * k->panels * y->h * y->w + top * y->w + left) * 16;
+        const float *map =
+            c->x[0] + (n * (imp_round16(x->c) / 16) + block) * x->h * x->w * 16;
+        const float *dy =
+            c->dy + (n * k->panels * y->h * y->w + top * y->w + left) * 16;
         copy_patch(j, map, top, left, patch);
         add_band(j, patch, dy, block, group, least(k->rows, y->h - top),
             least(k->columns, y->w - left), g, add);

@@ -14,7 +14,7 @@
 
 #define PLANES       36
 #define BLOCK_FLOATS ((size_t)1 << 20) /* V and Z of a block: 4 MiB */
-#define LEAST_BLOCK  ((size_t)64)      /* tiles: else U is loaded and stored too often */
+#define LEAST_BLOCK  ((size_t)64) /* tiles: else U is loaded and stored too often */
 #define TASK_TILES   ((size_t)32)
 #define PAD          48 /* floats between the planes of xi: else all meet in one cache set */
 
@@ -109,8 +109,8 @@ static void multiply_task(void *arg, size_t task, int thread) {
     const float *z = j->z + xi * z_plane(j);
     float *u = j->u + xi * u_plane(j) + block * j->k * 256;
     for (size_t i = 0; i < j->k; i++)
-        j->call->ctx->kernels->outer(j->count, v, 16, z + i * j->block * 16, 16,
-            u + i * 256, j->first > 0);
+        j->call->ctx->kernels->outer(
+            j->count, v, 16, z + i * j->block * 16, 16, u + i * 256, j->first > 0);
 }
 
 /* dW of 16 inputs by 16 outputs. */

@@ -9,8 +9,7 @@
 #include "op/op.h"
 
 /* Whether it is the cheaper way. */
-bool imp_winograd_dw_pays(
-    const imp_conv *a, const imp_shape *in, const imp_shape *out);
+bool imp_winograd_dw_pays(const imp_conv *a, const imp_shape *in, const imp_shape *out);
 size_t imp_winograd_dw_scratch(const imp_shape *in, const imp_shape *out); /* bytes */
 void imp_winograd_dw_run(const imp_call *c);
 

@@ -44,7 +44,7 @@ typedef struct pair {
 
 struct imp_lbfgs {
     imp_ctx *ctx;
-    size_t count, n;    /* n: count rounded up to 16; what is beyond count is zero */
+    size_t count, n;   /* n: count rounded up to 16; what is beyond count is zero */
     size_t room, kept; /* pairs: allocated; in use, pairs[0] the oldest */
     pair *pairs;
     float *x, *g; /* accepted point and its gradient */
@@ -170,8 +170,7 @@ static double two_loops(imp_lbfgs *o) {
         next = combine_dot(
             o, o->d, -p->alpha, p->y, o->d, i > 0 ? o->pairs[i - 1].s : NULL);
     }
-    next = combine_dot(
-        o, o->d, newest->sy / newest->yy, o->d, NULL, o->pairs[0].y);
+    next = combine_dot(o, o->d, newest->sy / newest->yy, o->d, NULL, o->pairs[0].y);
     for (size_t i = 0; i < o->kept; i++) {
         pair *p = &o->pairs[i];
         double beta = next / p->sy;

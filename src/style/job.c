@@ -79,8 +79,8 @@ imp_status imp_style_estimate(imp_ctx *ctx, const imp_model *model, size_t width
     const imp_style_options *options, size_t *bytes) {
     imp_objective_state o;
     sizes s = choose_sizes(width, height, style_width, style_height, options);
-    imp_status status = imp_objective_build(ctx, &o, model, options, s.width, s.height,
-        s.style_width, s.style_height);
+    imp_status status = imp_objective_build(
+        ctx, &o, model, options, s.width, s.height, s.style_width, s.style_height);
     *bytes = 0;
     if (!status) {
         size_t floats = weights_to(model, o.layers.last) +
@@ -92,8 +92,8 @@ imp_status imp_style_estimate(imp_ctx *ctx, const imp_model *model, size_t width
     return status;
 }
 
-imp_status imp_style_load(imp_ctx *ctx, imp_model **out, const char *path,
-    const imp_style_options *options) {
+imp_status imp_style_load(
+    imp_ctx *ctx, imp_model **out, const char *path, const imp_style_options *options) {
     const char *layers[IMP_MAX_TAPS];
     size_t n = 0;
     for (size_t i = 0; i < IMP_STYLE_MAX_LAYERS && options->content_layers[i]; i++)
@@ -199,7 +199,8 @@ static imp_status make_optimiser(imp_style *job, size_t count) {
         return imp_lbfgs_new(job->ctx, &job->lbfgs, count, job->options.history);
     job->best = malloc(count * sizeof *job->best);
     job->gradient = malloc(count * sizeof *job->gradient);
-    if (!job->best || !job->gradient) return imp_fail(job->ctx, IMP_ERR_LIMIT, "style: no memory");
+    if (!job->best || !job->gradient)
+        return imp_fail(job->ctx, IMP_ERR_LIMIT, "style: no memory");
     job->best_parts.loss = INFINITY;
     job->rate = job->options.rate;
     return make_adam(job, count);
@@ -210,14 +211,14 @@ static imp_status prepare(imp_style *job, const imp_picture *content,
     const imp_picture *style, const imp_picture *init, sizes s) {
     imp_picture made[2];
     const float *c, *y;
-    imp_status status =
-        picture_at(job->ctx, content, s.width, s.height, &made[0], &c);
+    imp_status status = picture_at(job->ctx, content, s.width, s.height, &made[0], &c);
     job->image = status ? NULL : malloc(3 * s.width * s.height * sizeof *job->image);
-    if (!status && !job->image) status = imp_fail(job->ctx, IMP_ERR_LIMIT, "style: no memory");
+    if (!status && !job->image)
+        status = imp_fail(job->ctx, IMP_ERR_LIMIT, "style: no memory");
     if (!status) status = start_image(job, c, init);
     if (!status)
-        status = picture_at(
-            job->ctx, style, s.style_width, s.style_height, &made[1], &y);
+        status =
+            picture_at(job->ctx, style, s.style_width, s.style_height, &made[1], &y);
     else
         made[1] = (imp_picture){0};
     if (!status) status = imp_objective_prepare(job->ctx, &job->objective, c, y);
@@ -329,8 +330,8 @@ static imp_status step_back(imp_style *job, size_t count) {
 
 static imp_status adam_step(imp_style *job, imp_style_progress *out) {
     size_t count = 3 * job->objective.width * job->objective.height;
-    double loss =
-        imp_objective_evaluate(job->ctx, &job->objective, job->image, job->gradient, &job->parts);
+    double loss = imp_objective_evaluate(
+        job->ctx, &job->objective, job->image, job->gradient, &job->parts);
     job->done++;
     imp_status s = IMP_OK;
     if (is_bad(job, loss)) {
@@ -350,7 +351,8 @@ static imp_status adam_step(imp_style *job, imp_style_progress *out) {
 imp_status imp_style_finish(imp_style *job, imp_style_progress *out) {
     size_t count = 3 * job->objective.width * job->objective.height;
     if (job->adam) {
-        imp_objective_evaluate(job->ctx, &job->objective, job->image, NULL, &job->parts);
+        imp_objective_evaluate(
+            job->ctx, &job->objective, job->image, NULL, &job->parts);
         if (is_bad(job, job->parts.loss)) restore_best(job, count);
     }
     return report(job, out);
@@ -368,7 +370,8 @@ static imp_status lbfgs_step(imp_style *job, imp_style_progress *out) {
     job->done++;
     if (s == IMP_ERR_NUMERIC && isfinite(loss)) { /* no lower loss is to be found */
         job->converged = true;
-        imp_objective_evaluate(job->ctx, &job->objective, job->image, NULL, &job->parts);
+        imp_objective_evaluate(
+            job->ctx, &job->objective, job->image, NULL, &job->parts);
         s = IMP_OK;
     }
     return s ? s : report(job, out);

@@ -120,8 +120,8 @@ size_t imp_objective_bytes(const imp_objective_state *o) {
     return painting > o->style_bytes ? painting : o->style_bytes;
 }
 
-static void write_picture(imp_ctx *ctx, imp_graph *g, imp_id x, imp_input_spec spec,
-    const float *rgb) {
+static void write_picture(
+    imp_ctx *ctx, imp_graph *g, imp_id x, imp_input_spec spec, const float *rgb) {
     imp_shape s = imp_graph_shape(g, x);
     imp_input_to_blocked(ctx, &spec, s.h * s.w, rgb, imp_graph_data(g, x));
 }

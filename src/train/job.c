@@ -103,9 +103,8 @@ static void write_task(void *arg, size_t task, int thread) {
     size_t end = first + (left < PICTURES_AT_ONCE ? left : PICTURES_AT_ONCE);
     for (size_t i = first; i < end; i++) {
         size_t id = f->order ? f->order[i] : f->first + i;
-        write_picture(&f->m->info.input, f->set, id,
-            shift_of(f->seed, id, 0, f->reach), shift_of(f->seed, id, 1, f->reach),
-            j->b->pictures + i * pixels);
+        write_picture(&f->m->info.input, f->set, id, shift_of(f->seed, id, 0, f->reach),
+            shift_of(f->seed, id, 1, f->reach), j->b->pictures + i * pixels);
         j->b->classes[i] = (float)imp_dataset_label(f->set, id);
     }
 }
