@@ -264,6 +264,7 @@ static int run_plan(const app_command *self, int argc, char **argv) {
         imp_status good =
             imp_style_estimate(ctx, model, v.size, v.size, v.size, v.size, &o, &bytes);
         if (good != IMP_OK) status = app_fail(ctx, good);
+        bytes += APP_PROGRAM_BYTES;
     }
     if (!status) tell_plan(name, &v, bytes);
     imp_model_free(model);

@@ -281,10 +281,10 @@ static void tell_plan(const app_painting *p, const values *v) {
         (json_int_t)p->style_width, "style_height", (json_int_t)p->style_height,
         "model", app_json_text(app_model_name(&p->model)), "settings",
         json_settings(p, v)));
-    app_result("content    %zu x %zu, painted at %zu x %zu", p->content.width,
-        p->content.height, p->width, p->height);
-    app_result("style      %zu x %zu, looked at at %zu x %zu", p->style.width,
-        p->style.height, p->style_width, p->style_height);
+    app_result("content    %zu x %zu, painted at %zu x %zu", p->content_size[0],
+        p->content_size[1], p->width, p->height);
+    app_result("style      %zu x %zu, looked at at %zu x %zu", p->style_size[0],
+        p->style_size[1], p->style_width, p->style_height);
     app_result("model      %s (%s)", app_model_name(&p->model),
         imp_model_describe(p->model.model).architecture);
     app_result("preset     %s", o->preset);
@@ -326,13 +326,37 @@ static int check(app_painting *p, const values *v) {
     return good == IMP_OK ? 0 : app_fail(p->ctx, good);
 }
 
+/* A picture, and at once at the size that the job will look at it: longest side at most
+ * size. Its own size into seen. */
+static int load_picture(app_painting *p, imp_picture *picture, const char *file,
+    size_t size, size_t seen[2]) {
+    size_t width, height;
+    int status = app_image_load(p->ctx, picture, file);
+    if (status) return status;
+    seen[0] = picture->width;
+    seen[1] = picture->height;
+    imp_style_size(picture->width, picture->height, size, &width, &height);
+    imp_status fitted = imp_style_fit(p->ctx, picture, width, height);
+    return fitted == IMP_OK ? 0 : app_fail(p->ctx, fitted);
+}
+
 static int load(app_painting *p, const values *v) {
     char **files = v->common.operands;
-    int status = app_image_load(p->ctx, &p->content, files[0]);
-    if (!status) status = app_image_load(p->ctx, &p->style, files[1]);
-    if (!status && p->options.init == IMP_INIT_PICTURE)
+    const imp_style_options *o = &p->options;
+    int status = load_picture(p, &p->content, files[0], o->size, p->content_size);
+    size_t longest =
+        p->content.width > p->content.height ? p->content.width : p->content.height;
+    size_t style_size = o->style_size ? o->style_size : longest;
+    if (!status)
+        status = load_picture(p, &p->style, files[1], style_size, p->style_size);
+    if (!status && o->init == IMP_INIT_PICTURE) {
         status = app_image_load(p->ctx, &p->start, v->init);
-    if (!status) status = app_model_open(p->ctx, &p->model);
+        imp_status fitted = status ? IMP_OK
+                                   : imp_style_fit(p->ctx, &p->start, p->content.width,
+                                         p->content.height);
+        if (fitted != IMP_OK) status = app_fail(p->ctx, fitted);
+    }
+    if (!status) status = app_model_open_for(p->ctx, &p->model, o);
     if (!status && imp_model_describe(p->model.model).random)
         app_note("model %s: random features find colour and texture, not strokes",
             app_model_name(&p->model));

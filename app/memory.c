@@ -99,3 +99,8 @@ double app_memory_available(void) {
     double system = read_number("/proc/meminfo", "MemAvailable:") * 1024;
     return fmin(system, fmin(cgroup_left(), address_space_left()));
 }
+
+size_t app_memory_peak(void) {
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? (size_t)usage.ru_maxrss * 1024 : 0;
+}

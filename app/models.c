@@ -90,9 +90,11 @@ int app_model_find(app_model *m, const char *option, bool trained) {
     return APP_USAGE;
 }
 
-int app_model_open(imp_ctx *ctx, app_model *m) {
+int app_model_open_for(imp_ctx *ctx, app_model *m, const imp_style_options *style) {
     imp_status status;
-    if (m->path[0])
+    if (m->path[0] && style)
+        status = imp_style_load(ctx, &m->model, m->path, style);
+    else if (m->path[0])
         status = imp_model_load(ctx, &m->model, m->path);
     else
         status = imp_model_init(
@@ -100,6 +102,10 @@ int app_model_open(imp_ctx *ctx, app_model *m) {
     if (status == IMP_OK) return 0;
     m->model = NULL;
     return app_fail(ctx, status);
+}
+
+int app_model_open(imp_ctx *ctx, app_model *m) {
+    return app_model_open_for(ctx, m, NULL);
 }
 
 const char *app_model_name(const app_model *m) {

@@ -8,7 +8,7 @@
 #include <limits.h>
 #include <stdbool.h>
 
-#include "impasto/model.h"
+#include "impasto/style.h"
 
 typedef struct app_model {
     char path[PATH_MAX]; /* empty: the builtin one */
@@ -22,6 +22,8 @@ typedef struct app_model {
 int app_model_find(app_model *m, const char *option, bool trained);
 
 int app_model_open(imp_ctx *ctx, app_model *m);
+/* Without what a job with these options does not look at. */
+int app_model_open_for(imp_ctx *ctx, app_model *m, const imp_style_options *style);
 const char *app_model_name(const app_model *m); /* for people: the path, or builtin */
 
 #endif

@@ -29,6 +29,9 @@ int app_paint_plan(app_painting *p) {
     /* The weights are in memory already: what is available is without them. */
     double weights = 4.0 * (double)imp_model_describe(p->model.model).parameters;
     double needs = (double)p->bytes - weights, has = app_memory_available();
+    /* A small painting of a large picture: reading that took more. */
+    p->bytes += APP_PROGRAM_BYTES;
+    if (app_memory_peak() > p->bytes) p->bytes = app_memory_peak();
     if (needs <= has) return 0;
     char need_text[32], has_text[32];
     double fits = (double)longest(p->width, p->height) * sqrt(has / needs);

@@ -13,8 +13,9 @@ typedef struct app_painting {
     imp_style_options options;
     const char *output;
     bool overwrite;
-    size_t save_every;                 /* iterations; 0: only at the end */
-    imp_picture content, style, start; /* start: of IMP_INIT_PICTURE */
+    size_t save_every;                     /* iterations; 0: only at the end */
+    imp_picture content, style, start;     /* start: of IMP_INIT_PICTURE */
+    size_t content_size[2], style_size[2]; /* of the files: width, height */
     app_model model;
     double begun; /* app_seconds at the command's start */
     size_t width, height, style_width, style_height; /* as they will be painted, used */

@@ -153,3 +153,44 @@ void LEVEL(imp_correlate)(const imp_correlation *s) {
 #undef ROWS
     }
 }
+
+/* rows pixels, columns j on. */
+INLINE void direct_tile(
+    const imp_direct *d, const float *a, float *y, size_t rows, size_t j) {
+    vf c[MR][16 / VF < NV ? 1 : NV];
+    const size_t vectors = sizeof c[0] / sizeof c[0][0];
+    UNROLL for (size_t v = 0; v < vectors; v++) {
+        vf init = d->init ? vf_load(d->init + j + v * VF) : vf_set(0.0f);
+        UNROLL for (size_t m = 0; m < rows; m++) c[m][v] = init;
+    }
+    const float *b = d->b + j;
+    for (size_t r = 0; r < d->terms; r++, b += 16) {
+        const float *from = a + d->offset[r];
+        vf right[NV];
+        UNROLL for (size_t v = 0; v < vectors; v++) right[v] = vf_load(b + v * VF);
+        UNROLL for (size_t m = 0; m < rows; m++) {
+            vf left = vf_set(from[m * d->a_step]);
+            UNROLL for (size_t v = 0; v < vectors; v++) c[m][v] =
+                vf_fma(left, right[v], c[m][v]);
+        }
+    }
+    UNROLL for (size_t m = 0; m < rows; m++) UNROLL for (size_t v = 0; v < vectors; v++)
+        vf_store(y + m * 16 + j + v * VF, c[m][v]);
+}
+
+void LEVEL(imp_direct)(const imp_direct *d) {
+    for (size_t line = 0; line < d->lines; line++)
+        for (size_t p = 0; p < d->count; p += MR) {
+            const float *a = d->a + line * d->a_line + p * d->a_step;
+            float *y = d->y + line * d->y_line + p * 16;
+            size_t rows = d->count - p < MR ? d->count - p : MR;
+            for (size_t j = 0; j < 16; j += 16 / VF < NV ? 16 : NV * VF) {
+#define CASE(n)                                                                        \
+    case n:                                                                            \
+        direct_tile(d, a, y, n, j);                                                    \
+        break;
+                switch (rows) { EACH_ROWS(CASE) }
+#undef CASE
+            }
+        }
+}

@@ -35,6 +35,18 @@ typedef struct imp_correlation {
     bool add;
 } imp_correlation;
 
+/* A convolution read from where its numbers lie:
+ *   y[line * y_line + p*16 + j] = init[j] + sum over r < terms of
+ *                                 a[offset[r] + line * a_line + p * a_step] b[r*16 + j] */
+typedef struct imp_direct {
+    size_t lines, count, terms;
+    const float *a, *b, *init; /* init NULL: 0 */
+    const size_t *offset;
+    size_t a_line, a_step;
+    float *y;
+    size_t y_line;
+} imp_direct;
+
 typedef struct imp_kernels {
     const char *name;
     size_t mr, nb; /* the largest tile: rows, panels */
@@ -43,15 +55,21 @@ typedef struct imp_kernels {
     void (*outer)(size_t count, const float *a, size_t a_step, const float *b,
         size_t b_step, float *g, bool add);
     void (*correlate)(const imp_correlation *s);
-    /* Winograd's transforms, F(4x4, 3x3) and F(6x6, 3x3): winograd.h. */
+    void (*direct)(const imp_direct *d);
+    /* Winograd's transforms, F(4x4, 3x3), F(6x6, 3x3), and, 5, F(4x4, 5x5). */
+    void (*winograd_input5)(const imp_winograd_input *in);
     void (*winograd_input4)(const imp_winograd_input *in);
     void (*winograd_input6)(const imp_winograd_input *in);
+    void (*winograd_weights5)(const imp_winograd_weights *w);
     void (*winograd_weights4)(const imp_winograd_weights *w);
     void (*winograd_weights6)(const imp_winograd_weights *w);
+    void (*winograd_output5)(const imp_winograd_output *out);
     void (*winograd_output4)(const imp_winograd_output *out);
     void (*winograd_output6)(const imp_winograd_output *out);
-    /* Of the gradient by the weights, F(4x4, 3x3): winograd_dw.inc.h. */
+    /* Of the gradient by the weights: winograd_dw.inc.h. */
+    void (*winograd_gradient5)(const imp_winograd_input *in);
     void (*winograd_gradient4)(const imp_winograd_input *in);
+    void (*winograd_fold5)(const imp_winograd_fold *f);
     void (*winograd_fold4)(const imp_winograd_fold *f);
     /* Vector work on n floats, n a multiple of 16. mask: one bit a float, 16 to a word. */
     void (*relu)(
@@ -60,8 +78,8 @@ typedef struct imp_kernels {
     /* Maxima of 2 x 2 windows of 16 channels: n of two rows of pixels. position, a byte for
      * each: 2 (row in the window) + column of the first one; NULL: not wanted. Backward,
      * what they give to row 0 or 1 of their windows. */
-    void (*max2)(size_t n, const float *top, const float *bottom, float *y,
-        uint8_t *position);
+    void (*max2)(
+        size_t n, const float *top, const float *bottom, float *y, uint8_t *position);
     void (*unmax2)(size_t n, const float *dy, const uint8_t *position, unsigned row,
         float *dx, bool add);
     void (*add)(size_t n, const float *a, const float *b, float *y);

@@ -12,19 +12,25 @@
     void imp_outer_##level(size_t count, const float *a, size_t a_step,                \
         const float *b, size_t b_step, float *g, bool add);                            \
     void imp_correlate_##level(const imp_correlation *s);                              \
+    void imp_direct_##level(const imp_direct *d);                                      \
+    void imp_winograd_input5_##level(const imp_winograd_input *job);                   \
     void imp_winograd_input4_##level(const imp_winograd_input *job);                   \
     void imp_winograd_input6_##level(const imp_winograd_input *job);                   \
+    void imp_winograd_weights5_##level(const imp_winograd_weights *job);               \
     void imp_winograd_weights4_##level(const imp_winograd_weights *job);               \
     void imp_winograd_weights6_##level(const imp_winograd_weights *job);               \
+    void imp_winograd_output5_##level(const imp_winograd_output *job);                 \
     void imp_winograd_output4_##level(const imp_winograd_output *job);                 \
     void imp_winograd_output6_##level(const imp_winograd_output *job);                 \
+    void imp_winograd_gradient5_##level(const imp_winograd_input *job);                \
     void imp_winograd_gradient4_##level(const imp_winograd_input *job);                \
+    void imp_winograd_fold5_##level(const imp_winograd_fold *job);                     \
     void imp_winograd_fold4_##level(const imp_winograd_fold *job);                     \
     void imp_relu_##level(size_t n, const float *x, float *y, uint16_t *mask);         \
     void imp_mask_##level(                                                             \
         size_t n, const float *dy, const uint16_t *mask, float *dx, bool add);         \
-    void imp_max2_##level(size_t n, const float *top, const float *bottom, float *y,   \
-        uint8_t *position);                                                            \
+    void imp_max2_##level(                                                             \
+        size_t n, const float *top, const float *bottom, float *y, uint8_t *position); \
     void imp_unmax2_##level(size_t n, const float *dy, const uint8_t *position,        \
         unsigned row, float *dx, bool add);                                            \
     void imp_add_##level(size_t n, const float *a, const float *b, float *y);          \

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * winograd.h: the three transforms of a 3 x 3 convolution by Winograd's F(m x m, 3 x 3),
- * m = 4 or 6 (docs/winograd.md). A tile of m x m outputs is made from n x n inputs,
- * n = m + 2; xi = 0 .. n n - 1 counts the numbers of a transformed tile:
+ * winograd.h: the three transforms of an r x r convolution by Winograd's F(m x m, r x r),
+ * m = 4 or 6 for r = 3, m = 4 for r = 5 (docs/winograd.md). A tile of m x m outputs is made
+ * from n x n inputs, n = m + r - 1; xi = 0 .. n n - 1 counts the numbers of a transformed tile:
  *
  *     V[xi] = (B' d B)[xi]     input    d: n x n inputs of one channel
- *     U[xi] = (G g G')[xi]     weights  g: 3 x 3
+ *     U[xi] = (G g G')[xi]     weights  g: r x r
  *     M[xi] = sum over the input channels of U[xi] V[xi]: a matrix product for each xi
  *     y     = A' M A           output   m x m
  *
@@ -44,7 +44,7 @@ typedef struct imp_winograd_input {
     size_t v_xi, group, v_group, row;
 } imp_winograd_input;
 
-/* u[xi * u_xi + i*16 + o] from g[(3 row + column) * 256 + i*16 + o]; flip: g turned by half
+/* u[xi * u_xi + i*16 + o] from g[(r row + column) * 256 + i*16 + o]; flip: g turned by half
  * a turn, as the gradient by the input wants it. */
 typedef struct imp_winograd_weights {
     const float *g;
@@ -66,7 +66,7 @@ typedef struct imp_winograd_output {
     bool relu, pool;   /* pool: after relu */
 } imp_winograd_output;
 
-/* dg[(3 row + column) * 256 + i*16 + o] (+)= (G' U G), u[xi * u_xi + i*16 + o]. */
+/* dg[(r row + column) * 256 + i*16 + o] (+)= (G' U G), u[xi * u_xi + i*16 + o]. */
 typedef struct imp_winograd_fold {
     const float *u;
     size_t u_xi;

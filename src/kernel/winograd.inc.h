@@ -1,27 +1,28 @@
 /* SPDX-License-Identifier: MIT
  *
- * winograd.inc.h: the transforms of winograd.h, written once: included for TILE 4, F(4x4),
- * and 6, F(6x6), at every level. The points are 0, PAIRS pairs +-P, and infinity; everything
- * below follows from them (Winograd 1980; Lavin & Gray 2016), with q = P^2 and the plus and
- * minus of a pair computed together:
+ * winograd.inc.h: the transforms of winograd.h, written once: included for TILE 4 and 6 of
+ * TAPS 3, and for TILE 4 of TAPS 5, at every level. The points are 0, PAIRS pairs +-P, and
+ * infinity; everything below follows from them (Winograd 1980; Lavin & Gray 2016), with
+ * q = P^2 and the plus and minus of a pair computed together:
  *
  *     input    o(0)   = sum_i FULL(i) d(2i)          FULL: coefficients of prod (x - q_j)
  *              o(oo)  = sum_i FULL(i) d(2i+1)
  *              o(+-P) = e +- P f                     REST_k: those of prod_(j != k) (x - q_j)
  *                       e = sum_i REST_k(i) d(2i+2),  f = sum_i REST_k(i) d(2i+1)
- *     weights  u(0) = g0 / n(0),  u(oo) = g2,  u(+-P) = (g0 + q g2 +- P g1) / n(P)
+ *     weights  u(0) = g0 / n(0),  u(oo) = the last g,
+ *              u(+-P) = (g0 + q g2 + qq g4 +- P (g1 + q g3)) / n(P)
  *                       n(p) = prod over the other points r of (p - r)
  *     output   y(k) = [k = 0] m(0) + sum over pairs P^k (m(P) + (-1)^k m(-P)) + [k = m-1] m(oo)
  *
- * F(6x6): points 1, 2, 1/2, the most accurate found. F(4x4): 11/16 and 11/8 halve the error
- * of the textbook's 1 and 2; their squares and products are exact in float32.
+ * F(6x6) and F(4x4, 5x5): points 1, 2, 1/2, the most accurate found. F(4x4): 11/16 and 11/8
+ * halve the error of the textbook's 1 and 2; their squares and products are exact in float32.
  */
 #define M_       TILE
-#define N_       (TILE + 2)
-#define PAIRS    (TILE / 2)
-#define FN(name) JOIN(name, TILE, SUFFIX)
+#define N_       (TILE + TAPS - 1)
+#define PAIRS    ((N_ - 2) / 2)
+#define FN(name) JOIN(name, KEY, SUFFIX)
 
-#if TILE == 4
+#if TILE + TAPS == 7
 static const float FN(point)[2] = {11.0f / 16, 11.0f / 8};
 #define QA (121.0 / 256)
 #define QB (121.0 / 64)
@@ -61,12 +62,18 @@ INLINE void FN(input_line)(const vf *d, vf *o) {
 
 INLINE void FN(weights_line)(const vf *g, vf *o) {
     o[0] = g[0] * vf_set(FN(inverse)[0]);
-    o[N_ - 1] = g[2];
+    o[N_ - 1] = g[TAPS - 1];
     UNROLL for (size_t k = 0; k < PAIRS; k++) {
         float p = FN(point)[k];
-        vf scale = vf_set(FN(inverse)[k + 1]), e = vf_fma(vf_set(p * p), g[2], g[0]);
-        o[1 + 2 * k] = vf_fma(vf_set(p), g[1], e) * scale;
-        o[2 + 2 * k] = vf_fma(vf_set(-p), g[1], e) * scale;
+        vf scale = vf_set(FN(inverse)[k + 1]), q = vf_set(p * p);
+        vf e = g[TAPS - 1], f = g[TAPS - 2];
+        UNROLL for (size_t i = TAPS - 3; i > 1; i -= 2) {
+            e = vf_fma(q, e, g[i]);
+            f = vf_fma(q, f, g[i - 1]);
+        }
+        e = vf_fma(q, e, g[0]);
+        o[1 + 2 * k] = vf_fma(vf_set(p), f, e) * scale;
+        o[2 + 2 * k] = vf_fma(vf_set(-p), f, e) * scale;
     }
 }
 
@@ -185,17 +192,20 @@ void FN(imp_winograd_input)(const imp_winograd_input *in) {
 
 void FN(imp_winograd_weights)(const imp_winograd_weights *w) {
     for (size_t i = 0; i < 256; i += VF) {
-        vf half[3][N_];
-        UNROLL for (size_t column = 0; column < 3; column++) {
-            vf g[3];
-            UNROLL for (size_t row = 0; row < 3; row++) {
-                size_t tap = row * 3 + column;
-                g[row] = vf_load(w->g + (w->flip ? 8 - tap : tap) * 256 + i);
+        vf half[TAPS][N_];
+        UNROLL for (size_t column = 0; column < TAPS; column++) {
+            vf g[TAPS];
+            UNROLL for (size_t row = 0; row < TAPS; row++) {
+                size_t tap = row * TAPS + column;
+                g[row] =
+                    vf_load(w->g + (w->flip ? TAPS * TAPS - 1 - tap : tap) * 256 + i);
             }
             FN(weights_line)(g, half[column]);
         }
         UNROLL for (size_t row = 0; row < N_; row++) {
-            vf g[3] = {half[0][row], half[1][row], half[2][row]}, u[N_];
+            vf g[TAPS], u[N_];
+            UNROLL for (size_t column = 0; column < TAPS; column++) g[column] =
+                half[column][row];
             FN(weights_line)(g, u);
             UNROLL for (size_t column = 0; column < N_; column++)
                 vf_store(w->u + (row * N_ + column) * w->u_xi + i, u[column]);
@@ -287,4 +297,3 @@ void FN(imp_winograd_output)(const imp_winograd_output *out) {
 #undef N_
 #undef FN
 #undef PAIRS
-#undef TILE

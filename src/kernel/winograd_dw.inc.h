@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * winograd_dw.inc.h: the gradient by the weights of F(4x4, 3x3) in Winograd's domain. y is
+ * winograd_dw.inc.h: the gradient by the weights of F(4x4, 3x3) and F(4x4, 5x5) in Winograd's
+ * domain; included after winograd.inc.h, for the same TAPS. y is
  * A' [(G g G') . (B' d B)] A; read backwards it is
  *
  *     dg = G' [sum over tiles of (A dy A') . (B' d B)] G
@@ -9,15 +10,17 @@
  * 1/n); here are the other two, the transposes of the forward's output and weights:
  *
  *     gradient  o(0) = dy0,  o(oo) = dy3,  o(+-P) = (dy0 + q dy2) +- P (dy1 + q dy3)
- *     fold      dg0 = u(0)/n(0) + sum over pairs s,  dg1 = sum of P t,
- *               dg2 = u(oo) + sum of q s,   s, t = (u(P) +- u(-P)) / n(P),  q = P^2
+ *     fold      dg(k) = [k = 0] u(0)/n(0) + sum over pairs of P^k (u(P) + (-1)^k u(-P)) / n(P)
+ *                       + [k = TAPS-1] u(oo)
  */
-#define FN(name) JOIN(name, 4, SUFFIX)
+#define FN(name) JOIN(name, KEY, SUFFIX)
+#define N_       (TAPS + 3)
+#define PAIRS    ((N_ - 2) / 2)
 
 INLINE void FN(gradient_line)(const vf *dy, vf *o) {
     o[0] = dy[0];
-    o[5] = dy[3];
-    UNROLL for (size_t k = 0; k < 2; k++) {
+    o[N_ - 1] = dy[3];
+    UNROLL for (size_t k = 0; k < PAIRS; k++) {
         float p = FN(point)[k];
         vf q = vf_set(p * p);
         vf e = vf_fma(q, dy[2], dy[0]), f = vf_fma(q, dy[3], dy[1]);
@@ -27,38 +30,39 @@ INLINE void FN(gradient_line)(const vf *dy, vf *o) {
 }
 
 INLINE void FN(fold_line)(const vf *u, vf *dg) {
+    UNROLL for (size_t i = 0; i < TAPS; i++) dg[i] = vf_set(0.0f);
     dg[0] = u[0] * vf_set(FN(inverse)[0]);
-    dg[1] = vf_set(0.0f);
-    dg[2] = u[5];
-    UNROLL for (size_t k = 0; k < 2; k++) {
-        float p = FN(point)[k];
+    dg[TAPS - 1] = u[N_ - 1];
+    UNROLL for (size_t k = 0; k < PAIRS; k++) {
         vf scale = vf_set(FN(inverse)[k + 1]);
         vf s = (u[1 + 2 * k] + u[2 + 2 * k]) * scale;
         vf t = (u[1 + 2 * k] - u[2 + 2 * k]) * scale;
-        dg[0] = dg[0] + s;
-        dg[1] = vf_fma(vf_set(p), t, dg[1]);
-        dg[2] = vf_fma(vf_set(p * p), s, dg[2]);
+        float power = 1.0f;
+        UNROLL for (size_t i = 0; i < TAPS; i++) {
+            dg[i] = vf_fma(vf_set(power), i % 2 ? t : s, dg[i]);
+            power *= FN(point)[k];
+        }
     }
 }
 
-/* The 4 x 4 numbers of a tile of dy; outside the plane there is zero. */
+/* The numbers of a tile of dy; outside the plane there is zero. */
 INLINE void FN(gradient_tile)(
     const float *dy, size_t row, size_t high, size_t wide, float *v, size_t v_xi) {
     for (size_t l = 0; l < 16; l += VF) {
-        vf half[6][4];
+        vf half[N_][4];
         UNROLL for (size_t j = 0; j < 4; j++) {
-            vf column[4], o[6];
+            vf column[4], o[N_];
             UNROLL for (size_t i = 0; i < 4; i++) column[i] =
                 i < high && j < wide ? vf_load(dy + i * row + j * 16 + l)
                                      : vf_set(0.0f);
             FN(gradient_line)(column, o);
-            UNROLL for (size_t i = 0; i < 6; i++) half[i][j] = o[i];
+            UNROLL for (size_t i = 0; i < N_; i++) half[i][j] = o[i];
         }
-        for (size_t i = 0; i < 6; i++) {
-            vf o[6];
+        for (size_t i = 0; i < N_; i++) {
+            vf o[N_];
             FN(gradient_line)(half[i], o);
-            UNROLL for (size_t j = 0; j < 6; j++)
-                vf_store(v + (i * 6 + j) * v_xi + l, o[j]);
+            UNROLL for (size_t j = 0; j < N_; j++)
+                vf_store(v + (i * N_ + j) * v_xi + l, o[j]);
         }
     }
 }
@@ -78,19 +82,19 @@ void FN(imp_winograd_gradient)(const imp_winograd_input *in) {
 
 void FN(imp_winograd_fold)(const imp_winograd_fold *f) {
     for (size_t i = 0; i < 256; i += VF) {
-        vf half[3][6];
-        UNROLL for (size_t column = 0; column < 6; column++) {
-            vf u[6], dg[3];
-            UNROLL for (size_t row = 0; row < 6; row++) u[row] =
-                vf_load(f->u + (row * 6 + column) * f->u_xi + i);
+        vf half[TAPS][N_];
+        UNROLL for (size_t column = 0; column < N_; column++) {
+            vf u[N_], dg[TAPS];
+            UNROLL for (size_t row = 0; row < N_; row++) u[row] =
+                vf_load(f->u + (row * N_ + column) * f->u_xi + i);
             FN(fold_line)(u, dg);
-            UNROLL for (size_t row = 0; row < 3; row++) half[row][column] = dg[row];
+            UNROLL for (size_t row = 0; row < TAPS; row++) half[row][column] = dg[row];
         }
-        UNROLL for (size_t row = 0; row < 3; row++) {
-            vf dg[3];
+        UNROLL for (size_t row = 0; row < TAPS; row++) {
+            vf dg[TAPS];
             FN(fold_line)(half[row], dg);
-            UNROLL for (size_t column = 0; column < 3; column++) {
-                float *to = f->dg + (row * 3 + column) * 256 + i;
+            UNROLL for (size_t column = 0; column < TAPS; column++) {
+                float *to = f->dg + (row * TAPS + column) * 256 + i;
                 if (f->add) dg[column] = dg[column] + vf_load(to);
                 vf_store(to, dg[column]);
             }
@@ -98,4 +102,6 @@ void FN(imp_winograd_fold)(const imp_winograd_fold *f) {
     }
 }
 
+#undef N_
+#undef PAIRS
 #undef FN

@@ -42,8 +42,8 @@ static void relu_backward_ref(const imp_ref_call *c) {
 
 /* Forward leaves the bits of y > 0 behind, 16 to a word, and backward reads nothing
  * else: y may overwrite x, and whoever comes next may overwrite y. */
-static imp_need relu_need(const imp_ctx *ctx, const void *attr,
-    const imp_shape *in, const imp_shape *out, unsigned want) {
+static imp_need relu_need(const imp_ctx *ctx, const void *attr, const imp_shape *in,
+    const imp_shape *out, unsigned want) {
     (void)ctx;
     (void)attr, (void)out;
     size_t words = imp_blocked_count(in[0]) / 16;

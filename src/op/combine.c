@@ -38,8 +38,8 @@ static void add_backward_ref(const imp_ref_call *c) {
 
 /* --- fast --- */
 
-static imp_need add_need(const imp_ctx *ctx, const void *attr,
-    const imp_shape *in, const imp_shape *out, unsigned want) {
+static imp_need add_need(const imp_ctx *ctx, const void *attr, const imp_shape *in,
+    const imp_shape *out, unsigned want) {
     (void)ctx;
     (void)attr, (void)in, (void)out, (void)want;
     return (imp_need){.in_place = true};

@@ -17,6 +17,7 @@
  * tap) with taps by outputs. The gradient by the input is the same product with the weights
  * transposed; the one by the weights is a sum over the pixels of outer products.
  */
+#include "op/direct.h"
 #include "op/matmul.h"
 #include "op/weights.h"
 #include "op/winograd.h"
@@ -193,75 +194,7 @@ static void pack_backward(const void *source, size_t row0, size_t rows, size_t t
     pack_taps(source, backward_source, row0, rows, tap0, taps, a, a_tap);
 }
 
-/* Fewer than 16 channels: the reduction runs over c, kh, kw without gaps. */
-typedef struct dense_tap {
-    size_t lanes; /* of 16: the rest is zero */
-    struct {
-        size_t c, kh, kw;
-        size_t offset; /* from the window's first pixel, where all of it is inside */
-    } lane[16];
-} dense_tap;
-
-/* The tap that begins at c, kh, kw, which move on to the next. */
-static dense_tap next_dense_tap(const pixels *s, size_t *c, size_t *kh, size_t *kw) {
-    dense_tap t = {0};
-    for (; t.lanes < 16 && *c < s->c; t.lanes++) {
-        t.lane[t.lanes].c = *c;
-        t.lane[t.lanes].kh = *kh;
-        t.lane[t.lanes].kw = *kw;
-        t.lane[t.lanes].offset = (*kh * s->w + *kw) * 16 + *c;
-        if (++*kw < s->kw) continue;
-        *kw = 0;
-        if (++*kh < s->kh) continue;
-        *kh = 0;
-        ++*c;
-    }
-    return t;
-}
-
-static bool inside(const pixels *s, size_t i, size_t kernel, size_t n) {
-    size_t first = i * s->stride;
-    return first >= s->pad && first - s->pad + kernel <= n;
-}
-
-static void pack_dense_pixel(
-    const pixels *s, const dense_tap *t, size_t i, size_t j, float *a) {
-    if (inside(s, i, s->kh, s->h) && inside(s, j, s->kw, s->w)) {
-        size_t h = i * s->stride - s->pad, w = j * s->stride - s->pad;
-        const float *window = s->map + (h * s->w + w) * 16;
-        for (size_t l = 0; l < t->lanes; l++) a[l] = window[t->lane[l].offset];
-    } else {
-        for (size_t l = 0; l < t->lanes; l++) {
-            size_t h = forward_source(s, i, t->lane[l].kh, s->h);
-            size_t w = forward_source(s, j, t->lane[l].kw, s->w);
-            bool there = h != ABSENT && w != ABSENT;
-            a[l] = there ? s->map[(h * s->w + w) * 16 + t->lane[l].c] : 0.0f;
-        }
-    }
-    for (size_t l = t->lanes; l < 16; l++) a[l] = 0.0f;
-}
-
-static void pack_forward_dense(const void *source, size_t row0, size_t rows,
-    size_t tap0, size_t taps, float *a, size_t a_tap) {
-    const pixels *s = source;
-    size_t r = tap0 * 16;
-    size_t kw = r % s->kw, kh = r / s->kw % s->kh, c = r / s->kw / s->kh;
-    size_t i0 = row0 / s->wide, j0 = row0 % s->wide;
-    for (size_t t = 0; t < taps; t++) {
-        dense_tap tap = next_dense_tap(s, &c, &kh, &kw);
-        size_t i = i0, j = j0;
-        for (size_t m = 0; m < rows; m++) {
-            pack_dense_pixel(s, &tap, i, j, a + t * a_tap + m * 16);
-            if (++j == s->wide) i++, j = 0;
-        }
-    }
-}
-
-/* --- fast: 3 x 3 with stride 1 by Winograd --- */
-
-static bool three_by_three(const imp_conv *a, const imp_shape *w) {
-    return w->h == 3 && w->w == 3 && a->stride == 1;
-}
+/* --- fast: 3 x 3 and 5 x 5 with stride 1 by Winograd --- */
 
 static imp_winograd forward_winograd(const imp_conv *a, const imp_shape *in) {
     imp_shape y = output_shape(a, &in[0], &in[1]);
@@ -289,14 +222,14 @@ static imp_winograd backward_winograd(const imp_conv *a, const imp_shape *in) {
         .k = in[0].c,
         .oh = in[0].h + border,
         .ow = in[0].w + border,
-        .origin = replicate ? -2 : (ptrdiff_t)a->pad - 2,
+        .origin = (replicate ? 0 : (ptrdiff_t)a->pad) - (ptrdiff_t)(in[1].h - 1),
         .weights_shape = &in[1],
         .backward = true};
 }
 
 bool imp_conv2d_can_pool(
     const imp_ctx *ctx, const imp_conv_attr *a, const imp_shape *in) {
-    if (!three_by_three(&a->conv, &in[1])) return false;
+    if (!imp_winograd_fits(&a->conv, &in[1])) return false;
     imp_winograd forward = forward_winograd(&a->conv, in);
     imp_winograd backward = backward_winograd(&a->conv, in);
     return imp_winograd_tile(ctx, &forward) && imp_winograd_tile(ctx, &backward) &&
@@ -305,14 +238,14 @@ bool imp_conv2d_can_pool(
 
 static bool forward_by_winograd(const imp_call *c, imp_winograd *p) {
     const imp_conv_attr *a = c->attr;
-    if (!three_by_three(&a->conv, &c->in[1])) return false;
+    if (!imp_winograd_fits(&a->conv, &c->in[1])) return false;
     *p = forward_winograd(&a->conv, c->in);
     return imp_winograd_tile(c->ctx, p) != 0;
 }
 
 static bool backward_by_winograd(const imp_call *c, imp_winograd *p) {
     const imp_conv_attr *a = c->attr;
-    if (!three_by_three(&a->conv, &c->in[1])) return false;
+    if (!imp_winograd_fits(&a->conv, &c->in[1])) return false;
     *p = backward_winograd(&a->conv, c->in);
     return imp_winograd_tile(c->ctx, p) != 0;
 }
@@ -328,15 +261,16 @@ static size_t padded_count(const imp_conv *a, const imp_shape *x) {
 static imp_need conv2d_need(const imp_ctx *ctx, const void *attr, const imp_shape *in,
     const imp_shape *out, unsigned want) {
     const imp_conv_attr *a = attr;
-    bool three = three_by_three(&a->conv, &in[1]);
+    bool fits = imp_winograd_fits(&a->conv, &in[1]);
     imp_need need = {.thread_scratch = IMP_GEMM_SCRATCH};
     imp_winograd p = forward_winograd(&a->conv, in);
-    if (three) imp_winograd_need(ctx, &p, &need);
+    if (fits) imp_winograd_need(ctx, &p, &need);
+    if (in[0].c < 16) imp_direct_need(&a->conv, in, out, &need);
     if (want & 1u) {
         imp_need backward = {0};
         need.backward_reads |= 2u;
         p = backward_winograd(&a->conv, in);
-        if (three && imp_winograd_tile(ctx, &p)) {
+        if (fits && imp_winograd_tile(ctx, &p)) {
             imp_winograd_need(ctx, &p, &backward);
         } else {
             backward.scratch = imp_transposed_count(&in[1]) * sizeof(float);
@@ -373,10 +307,6 @@ static pixels input_pixels(const imp_call *c, size_t sample) {
         .padding = a->padding};
 }
 
-static imp_pack_fn forward_pack(const imp_call *c) {
-    return c->in[0].c < 16 ? pack_forward_dense : pack_forward;
-}
-
 static size_t map_count(const imp_shape *s) { /* of one sample */
     return imp_round16(s->c) * s->h * s->w;
 }
@@ -398,13 +328,17 @@ static void conv2d_forward(const imp_call *c) {
         imp_winograd_run(c, &w);
         return;
     }
+    if (c->in[0].c < 16) {
+        imp_direct_forward(c);
+        return;
+    }
     pixels sources[SAMPLES_AT_ONCE];
     size_t pixels_out = c->out.h * c->out.w;
     for (size_t n0 = 0; n0 < c->out.n; n0 += SAMPLES_AT_ONCE) {
         size_t n = c->out.n - n0 < SAMPLES_AT_ONCE ? c->out.n - n0 : SAMPLES_AT_ONCE;
         for (size_t i = 0; i < n; i++) sources[i] = input_pixels(c, n0 + i);
         size_t y0 = n0 * map_count(&c->out);
-        imp_product p = {.gemm = {.pack = forward_pack(c),
+        imp_product p = {.gemm = {.pack = pack_forward,
                              .taps = imp_weight_depth(&c->in[1]) / 16,
                              .b = c->x[1],
                              .bias = c->x[2],

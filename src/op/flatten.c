@@ -60,8 +60,8 @@ static void flatten_backward_ref(const imp_ref_call *c) {
 /* --- fast: a task is one sample. A blocked row of features is a plain row, filled up
  * --- */
 
-static imp_need flatten_need(const imp_ctx *ctx, const void *attr,
-    const imp_shape *in, const imp_shape *out, unsigned want) {
+static imp_need flatten_need(const imp_ctx *ctx, const void *attr, const imp_shape *in,
+    const imp_shape *out, unsigned want) {
     (void)ctx;
     (void)attr, (void)in, (void)out, (void)want;
     return (imp_need){0};

@@ -276,8 +276,8 @@ static size_t call_bytes(const imp_shape *in, const imp_shape *out, bool back) {
            between_count(in, out, back) * sizeof(float);
 }
 
-static imp_need resample_need(const imp_ctx *ctx, const void *attr,
-    const imp_shape *in, const imp_shape *out, unsigned want) {
+static imp_need resample_need(const imp_ctx *ctx, const void *attr, const imp_shape *in,
+    const imp_shape *out, unsigned want) {
     (void)ctx;
     (void)attr;
     size_t forward = call_bytes(in, out, false);

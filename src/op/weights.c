@@ -13,21 +13,19 @@
 #include "op/weights.h"
 
 #include "kernel/reduce.h"
+#include "op/patch.h"
 #include "op/winograd_dw.h"
 
 #include <string.h>
 
-#define PATCH_FLOATS ((size_t)1 << 15) /* 128 KiB */
-#define BAND_COLUMNS ((size_t)256)
-#define GROUP        4  /* panels of a task */
-#define TASKS        16 /* where there would be fewer, bands are shared out */
+#define GROUP 4  /* panels of a task */
+#define TASKS 16 /* where there would be fewer, bands are shared out */
 
 typedef struct cut {
+    imp_bands band;
     size_t blocks, taps; /* of input channels; of 16 rows of dW in each */
     size_t panels, groups;
-    size_t rows, columns; /* outputs of a band */
-    size_t high, wide;    /* pixels of a patch */
-    size_t bands_high, bands_wide, bands;
+    size_t bands;         /* of all samples */
     size_t chunks, count; /* floats of dW */
 } cut;
 
@@ -41,34 +39,26 @@ static size_t least(size_t a, size_t b) {
 
 static cut cut_of(const imp_conv *a, const imp_shape *in, const imp_shape *out) {
     const imp_shape *w = &in[1];
-    cut k = {.blocks = w->c < 16 ? 1 : imp_round16(w->c) / 16,
+    cut k = {.band = imp_bands_of(a, in, out),
+        .blocks = w->c < 16 ? 1 : imp_round16(w->c) / 16,
         .panels = imp_round16(w->n) / 16,
         .count = imp_blocked_count(*w)};
     k.taps = imp_weight_depth(w) / 16 / k.blocks;
     k.groups = divide_up(k.panels, GROUP);
-    k.bands_wide = divide_up(out->w, BAND_COLUMNS);
-    k.columns = divide_up(out->w, k.bands_wide);
-    k.wide = (k.columns - 1) * a->stride + w->w;
-    size_t fit = PATCH_FLOATS / (k.wide * 16); /* rows of a patch */
-    size_t most = fit > w->h ? (fit - w->h) / a->stride + 1 : 1;
-    k.bands_high = divide_up(out->h, least(most, out->h));
-    k.rows = divide_up(out->h, k.bands_high);
-    k.high = (k.rows - 1) * a->stride + w->h;
-    k.bands = out->n * k.bands_high * k.bands_wide;
+    k.bands = out->n * k.band.down * k.band.across;
     k.chunks = least(k.bands, divide_up(TASKS, k.blocks * k.groups));
     return k;
 }
 
 void imp_weights_need(const imp_ctx *ctx, const imp_conv *a, const imp_shape *in,
     const imp_shape *out, imp_need *need) {
-    (void)ctx;
-    if (imp_winograd_dw_pays(a, in, out)) {
+    if (imp_winograd_dw_pays(ctx, a, in, out)) {
         size_t scratch = imp_winograd_dw_scratch(in, out);
         if (need->scratch < scratch) need->scratch = scratch;
         return;
     }
     cut k = cut_of(a, in, out);
-    size_t patch = k.high * k.wide * 16 * sizeof(float);
+    size_t patch = imp_patch_bytes(&k.band);
     size_t sums = k.chunks > 1 ? k.chunks * k.count * sizeof(float) : 0;
     if (need->thread_scratch < patch) need->thread_scratch = patch;
     if (need->scratch < sums) need->scratch = sums;
@@ -81,54 +71,6 @@ typedef struct job {
     float *sums; /* a dW for each chunk, or NULL: one chunk */
 } job;
 
-/* The pixel under padded coordinate i of a side of n; n: none, zero. */
-static size_t pixel_of(const imp_conv *a, size_t i, size_t n) {
-    if (i >= a->pad && i - a->pad < n) return i - a->pad;
-    if (a->padding == IMP_PAD_ZERO) return n;
-    return i < a->pad ? 0 : n - 1;
-}
-
-/* One row of a patch: `wide` pixels from padded column `left` on, of a row of n. */
-static void copy_row(
-    const imp_conv *a, const float *x, size_t left, size_t wide, size_t n, float *to) {
-    for (size_t j = 0; j < wide;) {
-        size_t i = left + j, from = pixel_of(a, i, n), run = 1;
-        if (i >= a->pad && from < n) run = least(wide - j, n - from);
-        if (from == n)
-            memset(to + j * 16, 0, 16 * sizeof *to);
-        else
-            memcpy(to + j * 16, x + from * 16, run * 16 * sizeof *to);
-        j += run;
-    }
-}
-
-/* Xpad under the band whose first output is (top, left). */
-static void copy_patch(
-    const job *j, const float *x, size_t top, size_t left, float *to) {
-    const imp_shape *s = &j->c->in[0];
-    size_t row = j->cut.wide * 16;
-    for (size_t i = 0; i < j->cut.high; i++, to += row) {
-        size_t h = pixel_of(j->a, top * j->a->stride + i, s->h);
-        if (h == s->h)
-            memset(to, 0, row * sizeof *to);
-        else
-            copy_row(
-                j->a, x + h * s->w * 16, left * j->a->stride, j->cut.wide, s->w, to);
-    }
-}
-
-/* Where the 16 rows of dW's tap read, from the pixel of the patch under an output. */
-static void place_rows(const job *j, size_t tap, size_t *offset) {
-    const imp_shape *w = &j->c->in[1];
-    size_t taps = w->h * w->w;
-    for (size_t l = 0; l < 16; l++) {
-        size_t r = w->c < 16 ? tap * 16 + l : tap, channel = w->c < 16 ? r / taps : l;
-        bool filling = channel >= 16 || (w->c < 16 && channel >= w->c);
-        size_t kh = r % taps / w->w, kw = r % w->w;
-        offset[l] = filling ? 0 : (kh * j->cut.wide + kw) * 16 + channel;
-    }
-}
-
 /* One band, all taps of one block of channels by the panels of a group. g: dW's like. */
 static void add_band(const job *j, const float *patch, const float *dy, size_t block,
     size_t group, size_t rows, size_t columns, float *g, bool add) {
@@ -139,13 +81,14 @@ static void add_band(const job *j, const float *patch, const float *dy, size_t b
         .count = columns,
         .a = patch,
         .offset = offset,
-        .a_line = j->cut.wide * 16 * j->a->stride,
+        .a_line = j->cut.band.wide * 16 * j->a->stride,
         .a_step = 16 * j->a->stride,
         .b_line = y->w * 16,
         .add = add};
     for (size_t panel = group * GROUP; panel < end; panel++)
         for (size_t tap = 0; tap < j->cut.taps; tap++) {
-            place_rows(j, tap, offset);
+            for (size_t l = 0; l < 16; l++)
+                offset[l] = imp_patch_offset(&j->cut.band, tap * 16 + l);
             s.b = dy + panel * y->h * y->w * 16;
             s.g = g + (panel * depth + (block * j->cut.taps + tap) * 16) * 16;
             j->c->ctx->kernels->correlate(&s);
@@ -164,16 +107,16 @@ static void bands_task(void *arg, size_t task, int thread) {
     bool add = !j->sums && c->add[1];
     size_t end = (chunk + 1) * k->bands / k->chunks;
     for (size_t band = chunk * k->bands / k->chunks; band < end; band++, add = true) {
-        size_t n = band / k->bands_wide / k->bands_high;
-        size_t top = band / k->bands_wide % k->bands_high * k->rows;
-        size_t left = band % k->bands_wide * k->columns;
+        size_t n = band / k->band.across / k->band.down;
+        size_t top = band / k->band.across % k->band.down * k->band.rows;
+        size_t left = band % k->band.across * k->band.columns;
         const float *map =
             c->x[0] + (n * (imp_round16(x->c) / 16) + block) * x->h * x->w * 16;
         const float *dy =
             c->dy + (n * k->panels * y->h * y->w + top * y->w + left) * 16;
-        copy_patch(j, map, top, left, patch);
-        add_band(j, patch, dy, block, group, least(k->rows, y->h - top),
-            least(k->columns, y->w - left), g, add);
+        imp_patch_copy(&k->band, map, top, left, patch);
+        add_band(j, patch, dy, block, group, least(k->band.rows, y->h - top),
+            least(k->band.columns, y->w - left), g, add);
     }
 }
 
@@ -202,7 +145,7 @@ static void clear_filling(const imp_call *c) {
 
 void imp_weights_gradient(const imp_call *c) {
     job j = {c, &((const imp_conv_attr *)c->attr)->conv, .sums = NULL};
-    if (imp_winograd_dw_pays(j.a, c->in, &c->out)) {
+    if (imp_winograd_dw_pays(c->ctx, j.a, c->in, &c->out)) {
         imp_winograd_dw_run(c);
         return;
     }

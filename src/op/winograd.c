@@ -31,10 +31,10 @@ typedef struct job {
     void (*input)(const imp_winograd_input *in);
     void (*weights)(const imp_winograd_weights *w);
     void (*output)(const imp_winograd_output *out);
-    size_t tile, planes; /* m, n n */
-    size_t c, k;         /* in blocks of 16 */
-    size_t wide, tiles;  /* tiles a row; of a sample */
-    size_t all;          /* tiles of all samples */
+    size_t tile, taps, planes; /* m, r r, n n */
+    size_t c, k;               /* in blocks of 16 */
+    size_t wide, tiles;        /* tiles a row; of a sample */
+    size_t all;                /* tiles of all samples */
     size_t group;        /* tiles of V that lie side by side: rows of a register tile */
     size_t block;        /* tiles of V at most: a multiple of that */
     size_t depth;        /* blocks of channels of U at a time */
@@ -49,12 +49,19 @@ static size_t divide_up(size_t a, size_t b) {
 /* Multiplications for one pair of channels; the weights' transform counts as some more. */
 static size_t cost(const imp_winograd *p, size_t m) {
     size_t tiles = p->samples * divide_up(p->oh, m) * divide_up(p->ow, m);
-    return (tiles + 5) * (m + 2) * (m + 2);
+    size_t n = m + p->weights_shape->h - 1;
+    return (tiles + 5) * n * n;
+}
+
+bool imp_winograd_fits(const imp_conv *a, const imp_shape *w) {
+    return w->h == w->w && (w->h == 3 || w->h == 5) && a->stride == 1;
 }
 
 size_t imp_winograd_tile(const imp_ctx *ctx, const imp_winograd *p) {
-    size_t best = 0, least = 9 * p->samples * p->oh * p->ow;
+    size_t taps = p->weights_shape->h;
+    size_t best = 0, least = taps * taps * p->samples * p->oh * p->ow;
     if (p->c < 16 || p->k < 16) return 0;
+    if (taps == 5) return cost(p, 4) < least && ctx->precision == IMP_FAST ? 4 : 0;
     if (cost(p, 4) < least) best = 4, least = cost(p, 4);
     if (cost(p, 6) < least && ctx->precision == IMP_FAST) best = 6;
     return best;
@@ -67,11 +74,19 @@ static bool few_weights(const job *j) {
 static job new_job(const imp_ctx *ctx, const imp_winograd *p) {
     job j = {.p = p, .kernels = ctx->kernels, .tile = imp_winograd_tile(ctx, p)};
     const imp_kernels *k = ctx->kernels;
-    bool four = j.tile == 4;
-    j.input = four ? k->winograd_input4 : k->winograd_input6;
-    j.weights = four ? k->winograd_weights4 : k->winograd_weights6;
-    j.output = four ? k->winograd_output4 : k->winograd_output6;
-    j.planes = (j.tile + 2) * (j.tile + 2);
+    bool five = p->weights_shape->h == 5, four = j.tile == 4;
+    j.input = five   ? k->winograd_input5
+              : four ? k->winograd_input4
+                     : k->winograd_input6;
+    j.weights = five   ? k->winograd_weights5
+                : four ? k->winograd_weights4
+                       : k->winograd_weights6;
+    j.output = five   ? k->winograd_output5
+               : four ? k->winograd_output4
+                      : k->winograd_output6;
+    j.taps = p->weights_shape->h * p->weights_shape->w;
+    size_t n = j.tile + p->weights_shape->h - 1;
+    j.planes = n * n;
     j.c = imp_round16(p->c) / 16;
     j.k = imp_round16(p->k) / 16;
     j.wide = divide_up(p->ow, j.tile);
@@ -146,9 +161,9 @@ static void transform_input(
     }
 }
 
-/* 16 x 16 of nine taps, rows to columns. */
-static void transpose(const float *w, float *t) {
-    for (size_t tap = 0; tap < 9; tap++, w += 256, t += 256)
+/* 16 x 16 of each tap, rows to columns. */
+static void transpose(size_t taps, const float *w, float *t) {
+    for (size_t tap = 0; tap < taps; tap++, w += 256, t += 256)
         for (size_t i = 0; i < 16; i++)
             for (size_t o = 0; o < 16; o++) t[o * 16 + i] = w[i * 16 + o];
 }
@@ -157,13 +172,13 @@ static void transpose(const float *w, float *t) {
 static void transform_weights(
     const job *j, size_t panel, size_t cb, size_t count, float *u) {
     const imp_winograd *p = j->p;
-    float turned[9 * 256] __attribute__((aligned(64)));
+    float turned[25 * 256] __attribute__((aligned(64)));
     for (size_t i = 0; i < count; i++) {
         size_t row = p->backward ? cb + i : panel,
                column = p->backward ? panel : cb + i;
         const float *g = p->weights + row * imp_weight_depth(p->weights_shape) * 16 +
-                         column * 9 * 256;
-        if (p->backward) transpose(g, turned);
+                         column * j->taps * 256;
+        if (p->backward) transpose(j->taps, g, turned);
         imp_winograd_weights w = {.g = p->backward ? turned : g,
             .flip = p->backward,
             .u = u + i * 256,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * winograd.h: a 3 x 3 convolution with stride 1 by Winograd's algorithm, as conv2d's forward
- * and its gradient by the input need it.
+ * winograd.h: a 3 x 3 or 5 x 5 convolution with stride 1 by Winograd's algorithm, as
+ * conv2d's forward and its gradient by the input need it.
  */
 #ifndef IMP_WINOGRAD_H
 #define IMP_WINOGRAD_H
@@ -28,6 +28,8 @@ typedef struct imp_winograd {
     bool add, relu, pool;
 } imp_winograd;
 
+/* Whether there is a tile for such a kernel. */
+bool imp_winograd_fits(const imp_conv *a, const imp_shape *weights);
 /* Outputs of a tile: 4 or 6; 0 where the direct sum is the cheaper. */
 size_t imp_winograd_tile(const imp_ctx *ctx, const imp_winograd *p);
 /* Adds to need->scratch and need->thread_scratch what a run takes: their maximum. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * winograd_dw.c: dW of a 3 x 3 convolution in the domain of F(4x4, 3x3)
- * (kernel/winograd_dw.inc.h): 36 multiplications for a tile of 16 outputs instead of 144.
+ * winograd_dw.c: dW in the domain of F(4x4, 3x3) or F(4x4, 5x5) (kernel/winograd_dw.inc.h):
+ * 36 multiplications for a tile of 16 outputs instead of 144, or 64 instead of 400.
  *
  *     U[xi] = sum over tiles t of V[xi][t] Z[xi][t]'     V = B' x B,  Z = A dy A'
  *     dW    = G' U G
@@ -12,7 +12,8 @@
  */
 #include "op/winograd_dw.h"
 
-#define PLANES       36
+#include "op/winograd.h"
+
 #define BLOCK_FLOATS ((size_t)1 << 20) /* V and Z of a block: 4 MiB */
 #define LEAST_BLOCK  ((size_t)64) /* tiles: else U is loaded and stored too often */
 #define TASK_TILES   ((size_t)32)
@@ -21,6 +22,7 @@
 typedef struct job {
     const imp_call *call;
     const imp_conv *a;
+    size_t taps, planes; /* r r, n n */
     size_t c, k;         /* blocks of 16: of x, of y */
     size_t wide, tiles;  /* tiles a row; of a sample */
     size_t all, block;   /* tiles of all samples; of a block */
@@ -37,12 +39,14 @@ static size_t least(size_t a, size_t b) {
 }
 
 static job new_job(const imp_shape *in, const imp_shape *out) {
-    job j = {.c = imp_round16(in[1].c) / 16,
-        .k = imp_round16(in[1].n) / 16,
-        .wide = divide_up(out->w, 4)};
+    job j = {.taps = in[1].h * in[1].w,
+        .planes = (in[1].h + 3) * (in[1].h + 3),
+        .c = imp_round16(in[1].c) / 16,
+        .k = imp_round16(in[1].n) / 16};
+    j.wide = divide_up(out->w, 4);
     j.tiles = j.wide * divide_up(out->h, 4);
     j.all = out->n * j.tiles;
-    size_t room = BLOCK_FLOATS / (PLANES * (j.c + j.k) * 16);
+    size_t room = BLOCK_FLOATS / (j.planes * (j.c + j.k) * 16);
     j.block = least(j.all, room < LEAST_BLOCK ? LEAST_BLOCK : room);
     j.block = divide_up(j.all, divide_up(j.all, j.block));
     return j;
@@ -61,16 +65,17 @@ static size_t z_plane(const job *j) {
 }
 
 bool imp_winograd_dw_pays(
-    const imp_conv *a, const imp_shape *in, const imp_shape *out) {
-    if (in[1].h != 3 || in[1].w != 3 || a->stride != 1 || in[1].c < 16) return false;
+    const imp_ctx *ctx, const imp_conv *a, const imp_shape *in, const imp_shape *out) {
+    if (in[1].h == 5 && ctx->precision != IMP_FAST) return false;
+    if (!imp_winograd_fits(a, &in[1]) || in[1].c < 16) return false;
     job j = new_job(in, out);
     /* The folding of U counts as some tiles, the transforms as a quarter more. */
-    return PLANES * (j.all + 8) * 5 / 4 < 9 * out->n * out->h * out->w;
+    return j.planes * (j.all + 8) * 5 / 4 < j.taps * out->n * out->h * out->w;
 }
 
 size_t imp_winograd_dw_scratch(const imp_shape *in, const imp_shape *out) {
     job j = new_job(in, out);
-    return PLANES * (u_plane(&j) + v_plane(&j) + z_plane(&j)) * sizeof(float);
+    return j.planes * (u_plane(&j) + v_plane(&j) + z_plane(&j)) * sizeof(float);
 }
 
 /* V of block `map` of the channels of x, or, after those, Z of one of dy. */
@@ -95,7 +100,10 @@ static void transform_task(void *arg, size_t task, int thread) {
             .group = 1,
             .v_group = 16};
         const imp_kernels *k = c->ctx->kernels;
-        (of_x ? k->winograd_input4 : k->winograd_gradient4)(&in);
+        if (j->taps == 9)
+            (of_x ? k->winograd_input4 : k->winograd_gradient4)(&in);
+        else
+            (of_x ? k->winograd_input5 : k->winograd_gradient5)(&in);
         at += n;
     }
 }
@@ -120,9 +128,10 @@ static void fold_task(void *arg, size_t task, int thread) {
     size_t panel = task % j->k, block = task / j->k;
     imp_winograd_fold f = {.u = j->u + (block * j->k + panel) * 256,
         .u_xi = u_plane(j),
-        .dg = j->call->dx[1] + (panel * j->c + block) * 9 * 256,
+        .dg = j->call->dx[1] + (panel * j->c + block) * j->taps * 256,
         .add = j->call->add[1]};
-    j->call->ctx->kernels->winograd_fold4(&f);
+    const imp_kernels *k = j->call->ctx->kernels;
+    (j->taps == 9 ? k->winograd_fold4 : k->winograd_fold5)(&f);
 }
 
 void imp_winograd_dw_run(const imp_call *c) {
@@ -130,13 +139,13 @@ void imp_winograd_dw_run(const imp_call *c) {
     j.call = c;
     j.a = &((const imp_conv_attr *)c->attr)->conv;
     j.u = c->scratch;
-    j.v = j.u + PLANES * u_plane(&j);
-    j.z = j.v + PLANES * v_plane(&j);
+    j.v = j.u + j.planes * u_plane(&j);
+    j.z = j.v + j.planes * v_plane(&j);
     for (j.first = 0; j.first < j.all; j.first += j.block) {
         j.count = least(j.block, j.all - j.first);
         size_t tasks = (j.c + j.k) * divide_up(j.count, TASK_TILES);
         imp_parallel(c->ctx, tasks, transform_task, &j);
-        imp_parallel(c->ctx, PLANES * j.c, multiply_task, &j);
+        imp_parallel(c->ctx, j.planes * j.c, multiply_task, &j);
     }
     imp_parallel(c->ctx, j.c * j.k, fold_task, &j);
 }

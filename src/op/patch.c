@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+#include "op/patch.h"
+
+#include <string.h>
+
+#define PATCH_FLOATS ((size_t)1 << 15) /* 128 KiB */
+#define BAND_COLUMNS ((size_t)256)
+
+static size_t divide_up(size_t a, size_t b) {
+    return (a + b - 1) / b;
+}
+
+imp_bands imp_bands_of(const imp_conv *a, const imp_shape *in, const imp_shape *out) {
+    imp_bands b = {.conv = a, .x = &in[0], .w = &in[1]};
+    b.across = divide_up(out->w, BAND_COLUMNS);
+    b.columns = divide_up(out->w, b.across);
+    b.wide = (b.columns - 1) * a->stride + b.w->w;
+    size_t fit = PATCH_FLOATS / (b.wide * 16); /* rows of a patch */
+    size_t most = fit > b.w->h ? (fit - b.w->h) / a->stride + 1 : 1;
+    b.down = divide_up(out->h, most);
+    b.rows = divide_up(out->h, b.down);
+    b.high = (b.rows - 1) * a->stride + b.w->h;
+    return b;
+}
+
+size_t imp_patch_bytes(const imp_bands *b) {
+    return b->high * b->wide * 16 * sizeof(float);
+}
+
+/* The pixel under padded coordinate i of a side of n; n: none, zero. */
+static size_t pixel_of(const imp_conv *a, size_t i, size_t n) {
+    if (i >= a->pad && i - a->pad < n) return i - a->pad;
+    if (a->padding == IMP_PAD_ZERO) return n;
+    return i < a->pad ? 0 : n - 1;
+}
+
+/* `wide` pixels from padded column `left` on, of a row of n. */
+static void copy_row(
+    const imp_conv *a, const float *x, size_t left, size_t wide, size_t n, float *to) {
+    for (size_t j = 0; j < wide;) {
+        size_t i = left + j, from = pixel_of(a, i, n), run = 1;
+        if (i >= a->pad && from < n) run = wide - j < n - from ? wide - j : n - from;
+        if (from == n)
+            memset(to + j * 16, 0, 16 * sizeof *to);
+        else
+            memcpy(to + j * 16, x + from * 16, run * 16 * sizeof *to);
+        j += run;
+    }
+}
+
+void imp_patch_copy(
+    const imp_bands *b, const float *map, size_t top, size_t left, float *patch) {
+    const imp_shape *s = b->x;
+    size_t row = b->wide * 16, stride = b->conv->stride;
+    for (size_t i = 0; i < b->high; i++, patch += row) {
+        size_t h = pixel_of(b->conv, top * stride + i, s->h);
+        if (h == s->h)
+            memset(patch, 0, row * sizeof *patch);
+        else
+            copy_row(b->conv, map + h * s->w * 16, left * stride, b->wide, s->w, patch);
+    }
+}
+
+size_t imp_patch_offset(const imp_bands *b, size_t r) {
+    size_t taps = b->w->h * b->w->w, channel, tap;
+    if (b->w->c < 16) /* c, kh, kw */
+        channel = r / taps, tap = r % taps;
+    else /* kh, kw, 16 channels */
+        channel = r % 16, tap = r / 16;
+    if (b->w->c < 16 && channel >= b->w->c) return 0;
+    return (tap / b->w->w * b->wide + tap % b->w->w) * 16 + channel;
+}
