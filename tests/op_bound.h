@@ -7,12 +7,13 @@
 #define TESTS_OP_BOUND_H
 
 #include "op_case.h"
+#include "winograd_bound.h"
 
 /* |fast - ref| <= u n A, u = 2^-24: a sum of n products in any order is that near,
  * where A is the sum of the products' absolute values. EXACT: 0. ABSOLUTE: the
  * operation is a sum of products, and A is what its reference gives for the absolute
- * values of its inputs. VALUE: A is the result's own absolute value. NUMBER: A is a
- * number. */
+ * values of its inputs, or, of a convolution by Winograd, what winograd_bound.h says.
+ * VALUE: A is the result's own absolute value. NUMBER: A is a number. */
 typedef struct bound {
     enum { EXACT, ABSOLUTE, VALUE, NUMBER } kind;
     double n, A;
@@ -26,11 +27,21 @@ static inline double largest(imp_shape s, const double *x) {
 
 #define COUNT(s) ((double)imp_plain_count(s))
 
-static inline bound product_bound(const op_case *t, int k) { /* conv2d, linear */
+/* conv2d, linear */
+static inline bound product_bound(const imp_ctx *ctx, const op_case *t, int k) {
     const imp_shape *w = &t->in[1];
     double taps = (double)(w->h * w->w), y = COUNT(t->out) / (double)t->out.c;
-    const imp_conv *a = (const imp_conv *)t->attr;
+    const imp_conv *a = conv_of(t);
     double pad = t->op == &imp_op_conv2d && a->padding ? 2.0 * (double)a->pad : 0;
+    size_t m = tile_of(ctx, t, k);
+    if (m) {
+        winograd f = winograd_of(m, w->h);
+        size_t tiles = t->out.n * tiles_on(t->out.h, 4) * tiles_on(t->out.w, 4);
+        double n = k < 0    ? winograd_roundings(&f, w->c) + 1
+                   : k == 0 ? winograd_roundings(&f, w->n) + (pad + 1) * (pad + 1)
+                            : winograd_dw_roundings(&f, tiles);
+        return (bound){ABSOLUTE, n, 0};
+    }
     if (k < 0) return (bound){ABSOLUTE, taps * (double)w->c + 1, 0};
     if (k == 0)
         return (bound){ABSOLUTE, taps * (double)w->n + (pad + 1) * (pad + 1), 0};
@@ -59,10 +70,10 @@ static inline bound resample_bound(const op_case *t, int k) {
 }
 
 /* k: -1 forward, else the gradient by input k. */
-static inline bound bound_of(const op_case *t, int k) {
+static inline bound bound_of(const imp_ctx *ctx, const op_case *t, int k) {
     const imp_op *op = t->op;
     const imp_shape *x = &t->in[0];
-    if (op == &imp_op_conv2d || op == &imp_op_linear) return product_bound(t, k);
+    if (op == &imp_op_conv2d || op == &imp_op_linear) return product_bound(ctx, t, k);
     if (op == &imp_op_pool2d) return pool2d_bound(t, k);
     if (op == &imp_op_resample) return resample_bound(t, k);
     if (op == &imp_op_gram)
@@ -79,8 +90,17 @@ static inline bound bound_of(const op_case *t, int k) {
     return (bound){EXACT, 0, 0}; /* relu, flatten, add's gradients */
 }
 
-/* result (blocked) = old + expected, within b; old is one more term of the sum. sizes:
- * what the reference gives for absolute values. */
+/* A of every result whose kind is ABSOLUTE. */
+static inline ref_result sizes_of(const imp_ctx *ctx, const op_case *t) {
+    double *x[IMP_MAX_INPUTS];
+    for (size_t i = 0; i < t->n_in; i++) x[i] = absolutes(t->in[i], t->x[i]);
+    ref_result sizes = ref_run(t, x, absolutes(t->out, t->dy), t->want);
+    replace_sizes(ctx, t, &sizes);
+    return sizes;
+}
+
+/* result (blocked) = old + expected, within b; old is one more term of the sum. sizes: A of
+ * each number. */
 static inline void check(const char *name, const char *what, imp_shape s,
     const float *result, const double *expected, const double *sizes, const double *old,
     bound b) {
@@ -103,8 +123,9 @@ static inline void check(const char *name, const char *what, imp_shape s,
     }
 }
 
-static inline void check_fast(const op_case *t, const fast_result *r,
-    const ref_result *ref, const ref_result *sizes, double *const *old) {
+static inline void check_fast(const imp_ctx *ctx, const op_case *t,
+    const fast_result *r, const ref_result *ref, const ref_result *sizes,
+    double *const *old) {
     if (t->op->scalar) {
         double expected = ref->y[0], unit = fabs(expected);
         if (t->op == &imp_op_cross_entropy) unit = 1 + largest(t->in[0], t->x[0]);
@@ -112,12 +133,12 @@ static inline void check_fast(const op_case *t, const fast_result *r,
             fail_msg("%s: expected a loss of %.17g, found %.17g", t->name, expected,
                 r->loss);
     } else
-        check(t->name, "y", t->out, r->y, ref->y, sizes->y, NULL, bound_of(t, -1));
+        check(t->name, "y", t->out, r->y, ref->y, sizes->y, NULL, bound_of(ctx, t, -1));
     for (size_t i = 0; i < t->n_in; i++) {
         char what[] = {'d', 'x', (char)('0' + i), 0};
         if (r->dx[i])
             check(t->name, what, t->in[i], r->dx[i], ref->dx[i], sizes->dx[i],
-                old ? old[i] : NULL, bound_of(t, (int)i));
+                old ? old[i] : NULL, bound_of(ctx, t, (int)i));
     }
 }
 

@@ -235,6 +235,56 @@ static void outer(void **state) {
         }
 }
 
+/* --- 3 x 3 of few channels: the same bits at avx2 and avx512 --- */
+
+#define NARROW_PANELS 3
+#define NARROW_STEP   (64 + IMP_NARROW_SLACK) /* pixels of a row */
+
+static void check_narrow_gradient(size_t count, size_t channels, bool add) {
+    const float *dy = numbers(9 * NARROW_PANELS * NARROW_STEP * 16, 44),
+                *w = numbers(NARROW_PANELS * channels * 9 * 16, 45),
+                *old = numbers(count * 16, 46);
+    imp_narrow_gradient n = {.count = count,
+        .channels = channels,
+        .taps = 9,
+        .panels = NARROW_PANELS,
+        .w = w,
+        .tap_panel = NARROW_STEP * 16,
+        .w_panel = channels * 9 * 16,
+        .add = add};
+    for (size_t t = 0; t < 9; t++) n.tap[t] = dy + t * NARROW_PANELS * n.tap_panel;
+    const void *results[MAX_LEVELS];
+    for (size_t level = 0; level < n_levels; level++) {
+        n.dx = add ? copy(count * 16, old) : get_rubbish(count * 16 * sizeof *n.dx);
+        levels[level]->narrow_gradient(&n);
+        for (size_t i = 0; i < count * 16; i++) {
+            size_t j = i / 16, c = i % 16;
+            double sum = add ? (double)old[i] : 0, size = fabs(sum);
+            for (size_t k = 0; c < channels && k < NARROW_PANELS * 9 * 16; k++) {
+                size_t q = k / 144, t = k / 16 % 9, o = k % 16;
+                double term = (double)n.tap[t][q * n.tap_panel + j * 16 + o] *
+                              (double)w[q * n.w_panel + (c * 9 + 8 - t) * 16 + o];
+                sum += term;
+                size += fabs(term);
+            }
+            assert_near("narrow_gradient", levels[level], i, (double)n.dx[i], sum,
+                0x1p-24 * (2 * NARROW_PANELS * 9 + 6) * size);
+        }
+        results[level] = n.dx;
+        assert_level_bits(
+            "narrow_gradient", level, false, results, count * 16 * sizeof *n.dx);
+    }
+    release_all();
+}
+
+static void narrow(void **state) {
+    (void)state;
+    static const size_t counts[] = {1, 2, 3, 5, 12, 13, 14, 29, 64};
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        for (size_t c = 1; c <= IMP_NARROW_CHANNELS; c++)
+            for (int add = 0; add < 2; add++) check_narrow_gradient(counts[i], c, add);
+}
+
 /* --- ReLU and its mask --- */
 
 static const size_t lengths[] = {16, 32, 48, 80, 1008};
@@ -481,6 +531,7 @@ int main(void) {
         cmocka_unit_test(table),
         cmocka_unit_test_teardown(products, release),
         cmocka_unit_test_teardown(outer, release),
+        cmocka_unit_test_teardown(narrow, release),
         cmocka_unit_test_teardown(relu, release),
         cmocka_unit_test_teardown(mask, release),
         cmocka_unit_test_teardown(vectors, release),

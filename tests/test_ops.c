@@ -37,12 +37,6 @@ static void set_layouts(op_case *t) {
 
 /* --- the checks of one case --- */
 
-static ref_result absolute_ref(const op_case *t) {
-    double *x[IMP_MAX_INPUTS];
-    for (size_t i = 0; i < t->n_in; i++) x[i] = absolutes(t->in[i], t->x[i]);
-    return ref_run(t, x, absolutes(t->out, t->dy), t->want);
-}
-
 /* Same bits whatever is asked for besides, and where y takes the place of x. */
 static void check_variants(const op_case *t, imp_ctx *ctx, const fast_result *r) {
     fast_result other = fast_run(ctx, t, 0, NULL, false);
@@ -58,18 +52,18 @@ static void check_variants(const op_case *t, imp_ctx *ctx, const fast_result *r)
 }
 
 static void check_case_fast(const op_case *t) {
-    ref_result ref = ref_run(t, t->x, t->dy, t->want), sizes = absolute_ref(t);
+    ref_result ref = ref_run(t, t->x, t->dy, t->want), sizes = sizes_of(contexts[0], t);
     fast_result first = {0};
     double *old[IMP_MAX_INPUTS];
     for (size_t i = 0; i < t->n_in; i++) old[i] = normals(t->in[i], 100 + i, 1);
     for (size_t k = 0; k < context_count; k++) {
         fast_result r = fast_run(contexts[k], t, t->want, NULL, false);
-        check_fast(t, &r, &ref, &sizes, NULL);
+        check_fast(contexts[k], t, &r, &ref, &sizes, NULL);
         if (k + 1 == level_count) first = r;
         if (k >= level_count) assert_same_bits(t, &first, &r, "with more threads");
         if (k < level_count) check_variants(t, contexts[k], &r);
         r = fast_run(contexts[k], t, t->want, old, false);
-        check_fast(t, &r, &ref, &sizes, old);
+        check_fast(contexts[k], t, &r, &ref, &sizes, old);
     }
 }
 
@@ -83,7 +77,7 @@ static void check_case_fused(const op_case *t) {
         ((imp_linear_attr *)fused.attr)->relu = true;
     else
         return;
-    ref_result sizes = absolute_ref(t);
+    ref_result sizes = sizes_of(contexts[0], t);
     for (size_t k = 0; k < context_count; k++) {
         fast_result r = fast_run(contexts[k], &fused, t->want, NULL, false);
         const float *y = unblocked(t->name, t->out, r.y);
@@ -93,9 +87,11 @@ static void check_case_fused(const op_case *t) {
         ref_result ref = ref_run(t, t->x, dy, t->want);
         for (size_t i = 0; i < imp_plain_count(t->out); i++)
             ref.y[i] = fmax(0, ref.y[i]);
-        check_fast(&fused, &r, &ref, &sizes, NULL);
+        check_fast(contexts[k], &fused, &r, &ref, &sizes, NULL);
         fast_result alone = fast_run(contexts[k], &fused, 0, NULL, false);
         assert_same_bits(&fused, &r, &alone, "without backward");
+        alone = fast_run(contexts[k], &fused, t->want & 1u, NULL, false);
+        assert_same_bits(&fused, &r, &alone, "with the input's gradient alone");
     }
 }
 
@@ -268,6 +264,31 @@ static const op_case large[] = {
     {"gram.wide", &imp_op_gram, .n_in = 1, .want = 1, .in = {MAP(1, 270, 6, 5)}},
     {"resample.large", &imp_op_resample, .n_in = 1, .want = 1,
         .in = {MAP(1, 5, 70, 65)}},
+    /* 3 x 3 of few channels: op/narrow.c */
+    {"conv2d.narrow_1", &imp_op_conv2d, .n_in = 3, .want = 7,
+        .in = {MAP(2, 1, 9, 11), MAP(5, 1, 3, 3), MAP(1, 5, 1, 1)}},
+    {"conv2d.narrow_2", &imp_op_conv2d, .n_in = 3, .want = 7,
+        .in = {MAP(1, 2, 33, 7), MAP(17, 2, 3, 3), MAP(1, 17, 1, 1)}},
+    {"conv2d.narrow_3", &imp_op_conv2d, .n_in = 3, .want = 7,
+        .in = {MAP(1, 3, 35, 150), MAP(64, 3, 3, 3), MAP(1, 64, 1, 1)}},
+    {"conv2d.narrow_4", &imp_op_conv2d, .n_in = 2, .want = 3,
+        .in = {MAP(3, 4, 8, 6), MAP(33, 4, 3, 3)}},
+    {"conv2d.narrow_1x1", &imp_op_conv2d, .n_in = 3, .want = 7,
+        .in = {MAP(2, 3, 1, 1), MAP(16, 3, 3, 3), MAP(1, 16, 1, 1)}},
+    {"conv2d.narrow_1x1_replicate", &imp_op_conv2d, .n_in = 2, .want = 3,
+        .in = {MAP(1, 3, 1, 1), MAP(16, 3, 3, 3)}},
+    {"conv2d.narrow_1xN", &imp_op_conv2d, .n_in = 3, .want = 7,
+        .in = {MAP(1, 3, 1, 40), MAP(9, 3, 3, 3), MAP(1, 9, 1, 1)}},
+    {"conv2d.narrow_Nx1", &imp_op_conv2d, .n_in = 3, .want = 7,
+        .in = {MAP(1, 3, 40, 1), MAP(9, 3, 3, 3), MAP(1, 9, 1, 1)}},
+    {"conv2d.narrow_wide", &imp_op_conv2d, .n_in = 3, .want = 7,
+        .in = {MAP(1, 3, 4, 1100), MAP(20, 3, 3, 3), MAP(1, 20, 1, 1)}},
+    {"conv2d.narrow_no_padding", &imp_op_conv2d, .n_in = 2, .want = 3,
+        .in = {MAP(2, 3, 10, 131), MAP(7, 3, 3, 3)}},
+    {"conv2d.narrow_much_padding", &imp_op_conv2d, .n_in = 3, .want = 7,
+        .in = {MAP(2, 2, 5, 6), MAP(7, 2, 3, 3), MAP(1, 7, 1, 1)}},
+    {"conv2d.narrow_much_replicate", &imp_op_conv2d, .n_in = 3, .want = 7,
+        .in = {MAP(1, 4, 2, 3), MAP(50, 4, 3, 3), MAP(1, 50, 1, 1)}},
 };
 #define LARGE (sizeof large / sizeof *large)
 
@@ -275,7 +296,8 @@ static void large_case(void **state) {
     op_case t = *(const op_case *)*state;
     static const double attrs[][3] = {{1, 1, 0}, {1, 1, 0}, {1, 0, 0}, {2, 2, 1}, {0},
         {0}, {0}, {0, 3, 2}, {1, 2, 2}, {1}, {0}, {0}, {0}, {1}, {0}, {0}, {0},
-        {31, 90, 1}};
+        {31, 90, 1}, {1, 1, 0}, {1, 1, 1}, {1, 1, 0}, {1, 1, 1}, {1, 1, 0}, {1, 1, 1},
+        {1, 1, 0}, {1, 1, 1}, {1, 1, 0}, {1, 0, 0}, {1, 4, 0}, {1, 4, 1}};
     _Static_assert(sizeof attrs / sizeof *attrs == LARGE, "one a case");
     read_attr(&t, attrs[(const op_case *)*state - large]);
     set_layouts(&t);

@@ -7,6 +7,7 @@
 #define IMP_KERNEL_H
 
 #include "base/base.h"
+#include "kernel/narrow.h"
 #include "kernel/winograd.h"
 
 #define IMP_MAX_MR 14 /* rows of the largest register tile */
@@ -56,6 +57,7 @@ typedef struct imp_kernels {
         size_t b_step, float *g, bool add);
     void (*correlate)(const imp_correlation *s);
     void (*direct)(const imp_direct *d);
+    void (*narrow_gradient)(const imp_narrow_gradient *n);
     /* Winograd's transforms, F(4x4, 3x3), F(6x6, 3x3), and, 5, F(4x4, 5x5). */
     void (*winograd_input5)(const imp_winograd_input *in);
     void (*winograd_input4)(const imp_winograd_input *in);

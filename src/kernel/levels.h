@@ -12,6 +12,7 @@
     void imp_outer_##level(size_t count, const float *a, size_t a_step,                \
         const float *b, size_t b_step, float *g, bool add);                            \
     void imp_correlate_##level(const imp_correlation *s);                              \
+    void imp_narrow_gradient_##level(const imp_narrow_gradient *n);                    \
     void imp_direct_##level(const imp_direct *d);                                      \
     void imp_winograd_input5_##level(const imp_winograd_input *job);                   \
     void imp_winograd_input4_##level(const imp_winograd_input *job);                   \

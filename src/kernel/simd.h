@@ -14,6 +14,9 @@
 
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
+/* p is a register from here on: else a compiler that sees how p was made may keep p + 1,
+ * p + 2, ... in a register each. */
+#define REGISTER(p) __asm__("" : "+r"(p))
 
 #if defined(__AVX512F__) || defined(IMP_EMULATE_AVX512)
 #if defined(IMP_EMULATE_AVX512) /* the tests, on a machine without */

@@ -19,6 +19,7 @@
  */
 #include "op/direct.h"
 #include "op/matmul.h"
+#include "op/narrow.h"
 #include "op/weights.h"
 #include "op/winograd.h"
 
@@ -272,6 +273,8 @@ static imp_need conv2d_need(const imp_ctx *ctx, const void *attr, const imp_shap
         p = backward_winograd(&a->conv, in);
         if (fits && imp_winograd_tile(ctx, &p)) {
             imp_winograd_need(ctx, &p, &backward);
+        } else if (imp_narrow_fits(&a->conv, &in[1])) {
+            imp_narrow_need(in, &backward);
         } else {
             backward.scratch = imp_transposed_count(&in[1]) * sizeof(float);
         }
@@ -454,18 +457,32 @@ static void input_gradient_winograd(const imp_call *c, imp_winograd *w, bool mas
     if (replicate) fold_border(c, padded);
 }
 
+/* masked: dY has been masked already. */
+static void input_gradient_narrow(const imp_call *c, bool masked) {
+    const imp_conv_attr *a = c->attr;
+    bool replicate = a->conv.padding == IMP_PAD_REPLICATE;
+    float *padded = c->scratch;
+    imp_narrow_backward(c, a->relu && !masked ? c->saved : NULL,
+        replicate ? padded : c->dx[0], !replicate && c->add[0]);
+    if (replicate) fold_border(c, padded);
+}
+
 /* A pooled convolution (frozen weights) has its gradient unpooled on the way. */
 static void conv2d_backward(const imp_call *c) {
     const imp_conv_attr *a = c->attr;
     imp_winograd w;
     bool winograd = backward_by_winograd(c, &w);
-    bool mask_here = a->relu && !a->pool && (!winograd || c->dx[1] || c->dx[2]);
+    bool narrow = imp_narrow_fits(&a->conv, &c->in[1]);
+    bool on_the_way = (winograd || narrow) && !c->dx[1] && !c->dx[2];
+    bool mask_here = a->relu && !a->pool && !on_the_way;
     if (mask_here)
         imp_mask_gradient(c->ctx, imp_blocked_count(c->out), c->dy, c->saved);
     if (c->dx[2]) imp_bias_gradient(c->ctx, &c->out, c->dy, c->dx[2], c->add[2]);
     if (c->dx[1]) imp_weights_gradient(c);
     if (c->dx[0] && winograd)
         input_gradient_winograd(c, &w, mask_here);
+    else if (c->dx[0] && narrow)
+        input_gradient_narrow(c, mask_here);
     else if (c->dx[0])
         input_gradient_direct(c);
 }
