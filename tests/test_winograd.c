@@ -936,10 +936,11 @@ static int set_up(void **state) {
         print_message("level %s\n", name);
     }
     n_single = n_contexts;
+    const char *best = imp_cpu_name(imp_cpu_best());
     static const int threads[] = {2, 3, 7};
     for (size_t i = 0; i < 3; i++)
-        if (!add_context(NULL, IMP_FAST, threads[i]) ||
-            !add_context(NULL, IMP_EXACT, threads[i]))
+        if (!add_context(best, IMP_FAST, threads[i]) ||
+            !add_context(best, IMP_EXACT, threads[i]))
             return -1;
     return 0;
 }
