@@ -106,8 +106,9 @@ static inline void check(const char *name, const char *what, imp_shape s,
     bound b) {
     char where[160];
     snprintf(where, sizeof where, "%s %s", name, what);
+    size_t n = imp_plain_count(s);
     const float *found = unblocked(where, s, result);
-    for (size_t i = 0; i < imp_plain_count(s); i++) {
+    for (size_t i = 0; i < n; i++) {
         double a = b.kind == ABSOLUTE ? sizes[i]
                    : b.kind == VALUE  ? fabs(expected[i])
                                       : b.A;

@@ -70,33 +70,35 @@ static inline double *doubles(imp_shape s) { /* zero */
 
 /* Normal numbers that float32 holds. */
 static inline double *normals(imp_shape s, uint64_t seed, double scale) {
+    size_t n = imp_plain_count(s);
     double *x = doubles(s);
-    for (size_t i = 0; i < imp_plain_count(s); i++)
-        x[i] = (double)(float)(scale * imp_normal(seed, i));
+    for (size_t i = 0; i < n; i++) x[i] = (double)(float)(scale * imp_normal(seed, i));
     return x;
 }
 
 static inline double *absolutes(imp_shape s, const double *x) {
+    size_t n = imp_plain_count(s);
     double *y = doubles(s);
-    for (size_t i = 0; i < imp_plain_count(s); i++) y[i] = fabs(x[i]);
+    for (size_t i = 0; i < n; i++) y[i] = fabs(x[i]);
     return y;
 }
 
 static inline float *blocked(imp_shape s, const double *x) {
-    float *plain = get(imp_plain_count(s) * sizeof *plain);
-    float *y = get(imp_blocked_count(s) * sizeof *y);
-    for (size_t i = 0; i < imp_plain_count(s); i++) plain[i] = (float)x[i];
+    size_t n = imp_plain_count(s);
+    float *plain = get(n * sizeof *plain), *y = get(imp_blocked_count(s) * sizeof *y);
+    for (size_t i = 0; i < n; i++) plain[i] = (float)x[i];
     imp_to_blocked(s, plain, y);
     return y;
 }
 
 /* Back to plain; the filling must be zero. */
 static inline float *unblocked(const char *what, imp_shape s, const float *x) {
+    size_t n = imp_blocked_count(s);
     float *plain = get(imp_plain_count(s) * sizeof *plain);
-    float *again = get(imp_blocked_count(s) * sizeof *again);
+    float *again = get(n * sizeof *again);
     imp_from_blocked(s, x, plain);
     imp_to_blocked(s, plain, again);
-    for (size_t i = 0; i < imp_blocked_count(s); i++)
+    for (size_t i = 0; i < n; i++)
         if (again[i] == 0 && x[i] != 0) /* filling, NaN included */
             fail_msg("%s: %g in the filling", what, (double)x[i]);
     return plain;

@@ -315,12 +315,12 @@ static inline double *turned_weights(const op_case *t) {
  * what the bound above has. */
 static inline void replace_sizes(
     const imp_ctx *ctx, const op_case *t, ref_result *sizes) {
-    size_t m = tile_of(ctx, t, -1);
+    size_t m = tile_of(ctx, t, -1), n = imp_plain_count(t->out);
     if (m) {
         tiling s = tiling_of(t, -1);
         s.w = winograd_of(m, t->in[1].h);
         winograd_sizes(&s, t->x[0], t->x[1], sizes->y);
-        for (size_t i = 0; t->n_in == 3 && i < imp_plain_count(t->out); i++)
+        for (size_t i = 0; t->n_in == 3 && i < n; i++)
             sizes->y[i] += fabs(t->x[2][i / (s.oh * s.ow) % s.k]);
     }
     m = tile_of(ctx, t, 0);
