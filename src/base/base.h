@@ -38,6 +38,15 @@ bool imp_add_size(size_t *out, size_t a, size_t b);
 bool imp_in_range(
     size_t offset, size_t length, size_t total); /* [offset, +length) inside */
 
+/* --- sizes --- */
+
+static inline size_t imp_least(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+static inline size_t imp_divide_up(size_t n, size_t by) {
+    return (n + by - 1) / by;
+}
+
 /* --- memory: arena.c --- */
 
 /* size bytes aligned to 64 (2 MiB and huge pages advised for large ones), zeroed; NULL

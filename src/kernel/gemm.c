@@ -12,7 +12,7 @@ static void pack_tiles(const imp_kernels *k, const imp_gemm *g, size_t row0,
     size_t rows, size_t tap0, size_t taps, float *a) {
     size_t tile = taps * k->mr * 16;
     for (size_t m = 0; m < rows; m += k->mr, a += tile) {
-        size_t n = rows - m < k->mr ? rows - m : k->mr;
+        size_t n = imp_least(rows - m, k->mr);
         g->pack(g->source, row0 + m, n, tap0, taps, a, k->mr * 16);
     }
 }
@@ -32,7 +32,7 @@ static void multiply_panels(const imp_kernels *k, const imp_gemm *g, const float
     for (size_t m = 0; m < rows; m += k->mr) {
         t.a = a + m * taps * 16;
         t.y = g->y + panel * g->y_panel + (row0 + m) * g->y_row;
-        t.rows = rows - m < k->mr ? rows - m : k->mr;
+        t.rows = imp_least(rows - m, k->mr);
         k->gemm(&t);
     }
 }
@@ -40,7 +40,7 @@ static void multiply_panels(const imp_kernels *k, const imp_gemm *g, const float
 void imp_gemm_block(const imp_kernels *k, const imp_gemm *g, size_t row0, size_t rows,
     size_t panel0, size_t panels, float *scratch) {
     for (size_t tap0 = 0; tap0 < g->taps; tap0 += IMP_GEMM_TAPS) {
-        size_t taps = g->taps - tap0 < IMP_GEMM_TAPS ? g->taps - tap0 : IMP_GEMM_TAPS;
+        size_t taps = imp_least(g->taps - tap0, IMP_GEMM_TAPS);
         pack_tiles(k, g, row0, rows, tap0, taps, scratch);
         for (size_t p = 0; p < panels; p += k->nb) {
             size_t n = panels - p < k->nb ? 1 : k->nb;

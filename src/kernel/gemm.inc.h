@@ -15,6 +15,7 @@
  *     avx512    14    2 x 16    28 of 32
  *
  * The number of rows is a constant in each copy of the loop, so all of c stays in registers.
+ * direct has the same tile, of one panel, and finds a by a table.
  */
 #include "kernel/levels.h"
 #include "kernel/simd.h"
@@ -26,15 +27,12 @@
 #define MR 14
 #define EACH_ROWS(X)                                                                   \
     X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
-#define OUTER_ROWS(X) X(0, 8) X(8, 8)
 #elif VF == 8
-#define MR            6
-#define EACH_ROWS(X)  X(1) X(2) X(3) X(4) X(5) X(6)
-#define OUTER_ROWS(X) X(0, 6) X(6, 5) X(11, 5)
+#define MR           6
+#define EACH_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6)
 #else
-#define MR            4
-#define EACH_ROWS(X)  X(1) X(2) X(3) X(4)
-#define OUTER_ROWS(X) X(0, 4) X(4, 4) X(8, 4) X(12, 4)
+#define MR           4
+#define EACH_ROWS(X) X(1) X(2) X(3) X(4)
 #endif
 
 /* Columns j .. j + vectors*VF; a vector never crosses from panel to panel. */
@@ -88,94 +86,32 @@ void LEVEL(imp_gemm)(const imp_gemm_tile *t) {
     }
 }
 
-/* rows rows of the 16 x 16 products, from row i on. */
-INLINE void outer_rows(const float *a, size_t a_step, const float *b, size_t b_step,
-    size_t count, float *g, bool add, size_t rows) {
-    vf c[8][16 / VF < NV ? 1 : NV];
-    const size_t vectors = sizeof c[0] / sizeof c[0][0];
-    UNROLL for (size_t m = 0; m < rows; m++) UNROLL for (size_t v = 0; v < vectors; v++)
-        c[m][v] = add ? vf_load(g + m * 16 + v * VF) : vf_set(0.0f);
-    for (size_t p = 0; p < count; p++, a += a_step, b += b_step) {
-        vf right[NV];
-        UNROLL for (size_t v = 0; v < vectors; v++) right[v] = vf_load(b + v * VF);
-        UNROLL for (size_t m = 0; m < rows; m++) {
-            vf left = vf_set(a[m]);
-            UNROLL for (size_t v = 0; v < vectors; v++) c[m][v] =
-                vf_fma(left, right[v], c[m][v]);
-        }
-    }
-    UNROLL for (size_t m = 0; m < rows; m++) UNROLL for (size_t v = 0; v < vectors; v++)
-        vf_store(g + m * 16 + v * VF, c[m][v]);
-}
+/* --- direct --- */
 
-void LEVEL(imp_outer)(size_t count, const float *a, size_t a_step, const float *b,
-    size_t b_step, float *g, bool add) {
-    for (size_t j = 0; j < 16; j += 16 / VF < NV ? 16 : NV * VF) {
-#define ROWS(i, n)                                                                     \
-    outer_rows(a + i, a_step, b + j, b_step, count, g + i * 16 + j, add, n);
-        OUTER_ROWS(ROWS)
-#undef ROWS
-    }
-}
-
-/* The same, with each row of a where its offset says, and over lines. */
-INLINE void correlate_rows(const imp_correlation *s, size_t i, size_t rows, size_t j) {
-    vf c[8][16 / VF < NV ? 1 : NV];
-    const size_t vectors = sizeof c[0] / sizeof c[0][0];
-    const float *a[8];
-    float *g = s->g + i * 16 + j;
-    UNROLL for (size_t m = 0; m < rows; m++) {
-        a[m] = s->a + s->offset[i + m];
-        UNROLL for (size_t v = 0; v < vectors; v++) c[m][v] =
-            s->add ? vf_load(g + m * 16 + v * VF) : vf_set(0.0f);
-    }
-    for (size_t line = 0; line < s->lines; line++) {
-        const float *b = s->b + line * s->b_line + j;
-        size_t at = line * s->a_line;
-        for (size_t p = 0; p < s->count; p++, at += s->a_step, b += 16) {
-            vf right[NV];
-            UNROLL for (size_t v = 0; v < vectors; v++) right[v] = vf_load(b + v * VF);
-            UNROLL for (size_t m = 0; m < rows; m++) {
-                vf left = vf_set(a[m][at]);
-                UNROLL for (size_t v = 0; v < vectors; v++) c[m][v] =
-                    vf_fma(left, right[v], c[m][v]);
-            }
-        }
-    }
-    UNROLL for (size_t m = 0; m < rows; m++) UNROLL for (size_t v = 0; v < vectors; v++)
-        vf_store(g + m * 16 + v * VF, c[m][v]);
-}
-
-void LEVEL(imp_correlate)(const imp_correlation *s) {
-    for (size_t j = 0; j < 16; j += 16 / VF < NV ? 16 : NV * VF) {
-#define ROWS(i, n) correlate_rows(s, i, n, j);
-        OUTER_ROWS(ROWS)
-#undef ROWS
-    }
-}
+#define NV_PANEL (16 / VF < NV ? 1 : NV) /* a tile stays in one panel */
 
 /* rows pixels, columns j on. */
 INLINE void direct_tile(
     const imp_direct *d, const float *a, float *y, size_t rows, size_t j) {
-    vf c[MR][16 / VF < NV ? 1 : NV];
-    const size_t vectors = sizeof c[0] / sizeof c[0][0];
-    UNROLL for (size_t v = 0; v < vectors; v++) {
+    vf c[MR][NV_PANEL];
+    UNROLL for (size_t v = 0; v < NV_PANEL; v++) {
         vf init = d->init ? vf_load(d->init + j + v * VF) : vf_set(0.0f);
         UNROLL for (size_t m = 0; m < rows; m++) c[m][v] = init;
     }
     const float *b = d->b + j;
     for (size_t r = 0; r < d->terms; r++, b += 16) {
         const float *from = a + d->offset[r];
-        vf right[NV];
-        UNROLL for (size_t v = 0; v < vectors; v++) right[v] = vf_load(b + v * VF);
+        vf right[NV_PANEL];
+        UNROLL for (size_t v = 0; v < NV_PANEL; v++) right[v] = vf_load(b + v * VF);
         UNROLL for (size_t m = 0; m < rows; m++) {
             vf left = vf_set(from[m * d->a_step]);
-            UNROLL for (size_t v = 0; v < vectors; v++) c[m][v] =
+            UNROLL for (size_t v = 0; v < NV_PANEL; v++) c[m][v] =
                 vf_fma(left, right[v], c[m][v]);
         }
     }
-    UNROLL for (size_t m = 0; m < rows; m++) UNROLL for (size_t v = 0; v < vectors; v++)
-        vf_store(y + m * 16 + j + v * VF, c[m][v]);
+    UNROLL for (size_t m = 0; m < rows; m++)
+        UNROLL for (size_t v = 0; v < NV_PANEL; v++)
+            vf_store(y + m * 16 + j + v * VF, c[m][v]);
 }
 
 void LEVEL(imp_direct)(const imp_direct *d) {
@@ -184,7 +120,7 @@ void LEVEL(imp_direct)(const imp_direct *d) {
             const float *a = d->a + line * d->a_line + p * d->a_step;
             float *y = d->y + line * d->y_line + p * 16;
             size_t rows = d->count - p < MR ? d->count - p : MR;
-            for (size_t j = 0; j < 16; j += 16 / VF < NV ? 16 : NV * VF) {
+            for (size_t j = 0; j < 16; j += NV_PANEL * VF) {
 #define CASE(n)                                                                        \
     case n:                                                                            \
         direct_tile(d, a, y, n, j);                                                    \

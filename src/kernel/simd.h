@@ -18,14 +18,27 @@
  * p + 2, ... in a register each. */
 #define REGISTER(p) __asm__("" : "+r"(p))
 
-#if defined(__AVX512F__) || defined(IMP_EMULATE_AVX512)
 #if defined(IMP_EMULATE_AVX512) /* the tests, on a machine without */
 #define SIMDE_ENABLE_NATIVE_ALIASES
 #include <simde/x86/avx512.h>
 typedef simde__mmask16 __mmask16;
-#else
+#elif defined(__AVX2__)
 #include <immintrin.h>
 #endif
+
+/* Bit l: x[l] == value, for 16 bytes. */
+INLINE unsigned equal16(const uint8_t *x, uint8_t value) {
+#if defined(__AVX2__) /* and so with AVX-512 */
+    __m128i v = _mm_loadu_si128((const void *)x);
+    return (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8((char)value)));
+#else
+    unsigned bits = 0;
+    for (unsigned l = 0; l < 16; l++) bits |= (unsigned)(x[l] == value) << l;
+    return bits;
+#endif
+}
+
+#if defined(__AVX512F__) || defined(IMP_EMULATE_AVX512)
 #define VF 16
 typedef __m512 vf;
 INLINE vf vf_load(const float *x) {
@@ -47,11 +60,6 @@ INLINE vf vf_relu(vf x) { /* 0 > x ? 0 : x: NaN passes, a loss must show it */
 INLINE unsigned positive16(const float *x) {
     return _mm512_cmp_ps_mask(_mm512_loadu_ps(x), _mm512_setzero_ps(), _CMP_GT_OQ);
 }
-/* Bit l: x[l] == value, for 16 bytes. */
-INLINE unsigned equal16(const uint8_t *x, uint8_t value) {
-    __m128i v = _mm_loadu_si128((const void *)x);
-    return (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8((char)value)));
-}
 /* y[l] = bit l ? x[l] : 0, for 16 floats. */
 INLINE void masked16(const float *x, unsigned bits, float *y) {
     _mm512_storeu_ps(y, _mm512_maskz_mov_ps((__mmask16)bits, _mm512_loadu_ps(x)));
@@ -67,7 +75,6 @@ INLINE void unpool16(const float *x, const uint8_t *position, float *y, size_t r
     }
 }
 #elif defined(__AVX2__)
-#include <immintrin.h>
 #define VF 8
 typedef __m256 vf;
 INLINE vf vf_load(const float *x) {
@@ -90,10 +97,6 @@ INLINE unsigned positive16(const float *x) {
     __m256 lo = _mm256_cmp_ps(_mm256_loadu_ps(x), zero, _CMP_GT_OQ);
     __m256 hi = _mm256_cmp_ps(_mm256_loadu_ps(x + 8), zero, _CMP_GT_OQ);
     return (unsigned)_mm256_movemask_ps(lo) | (unsigned)_mm256_movemask_ps(hi) << 8;
-}
-INLINE unsigned equal16(const uint8_t *x, uint8_t value) {
-    __m128i v = _mm_loadu_si128((const void *)x);
-    return (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8((char)value)));
 }
 INLINE void masked16(const float *x, unsigned bits, float *y) {
     __m256i one = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
@@ -140,11 +143,6 @@ INLINE vf vf_relu(vf x) {
 INLINE unsigned positive16(const float *x) {
     unsigned bits = 0;
     for (unsigned l = 0; l < 16; l++) bits |= (unsigned)(x[l] > 0.0f) << l;
-    return bits;
-}
-INLINE unsigned equal16(const uint8_t *x, uint8_t value) {
-    unsigned bits = 0;
-    for (unsigned l = 0; l < 16; l++) bits |= (unsigned)(x[l] == value) << l;
     return bits;
 }
 INLINE void masked16(const float *x, unsigned bits, float *y) {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * winograd.inc.h: the transforms of winograd.h, written once: included for TILE 4 and 6 of
- * TAPS 3, and for TILE 4 of TAPS 5, at every level. The points are 0, PAIRS pairs +-P, and
- * infinity; everything below follows from them (Winograd 1980; Lavin & Gray 2016), with
- * q = P^2 and the plus and minus of a pair computed together:
+ * winograd.inc.h: the transforms of winograd.h, written once for every TILE and TAPS that
+ * winograd_sizes.inc.h asks for. The points are 0, PAIRS pairs +-P, and infinity; all below
+ * follows from them (Winograd 1980; Lavin & Gray 2016), with q = P^2 and the plus and minus
+ * of a pair computed together:
  *
  *     input    o(0)   = sum_i FULL(i) d(2i)          FULL: coefficients of prod (x - q_j)
  *              o(oo)  = sum_i FULL(i) d(2i+1)
@@ -17,10 +17,9 @@
  * F(6x6) and F(4x4, 5x5): points 1, 2, 1/2, the most accurate found. F(4x4): 11/16 and 11/8
  * halve the error of the textbook's 1 and 2; their squares and products are exact in float32.
  */
-#define M_       TILE
-#define N_       (TILE + TAPS - 1)
-#define PAIRS    ((N_ - 2) / 2)
-#define FN(name) JOIN(name, KEY, SUFFIX)
+#define M_    TILE
+#define N_    (TILE + TAPS - 1)
+#define PAIRS ((N_ - 2) / 2)
 
 #if TILE + TAPS == 7
 static const float FN(point)[2] = {11.0f / 16, 11.0f / 8};
@@ -295,5 +294,4 @@ void FN(imp_winograd_output)(const imp_winograd_output *out) {
 #undef PATCH_ROW
 #undef M_
 #undef N_
-#undef FN
 #undef PAIRS

@@ -1,29 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * winograd_avx2.c: the transforms of winograd.inc.h, compiled for avx2.
+ * winograd_avx2.c: the transforms of winograd_sizes.inc.h, compiled for avx2.
  */
-#include "kernel/levels.h"
-#include "kernel/simd.h"
-
-#define SUFFIX         _avx2
-#define JOIN(a, b, c)  JOIN_(a, b, c)
-#define JOIN_(a, b, c) a##b##c
-
-#define TAPS 3
-#define TILE 4
-#define KEY  4
-#include "kernel/winograd.inc.h"
-#include "kernel/winograd_dw.inc.h"
-#undef TILE
-#undef KEY
-#define TILE 6
-#define KEY  6
-#include "kernel/winograd.inc.h"
-#undef TILE
-#undef TAPS
-#undef KEY
-#define TAPS 5
-#define TILE 4
-#define KEY  5
-#include "kernel/winograd.inc.h"
-#include "kernel/winograd_dw.inc.h"
+#define LEVEL(name) name##_avx2
+#include "kernel/winograd_sizes.inc.h"

@@ -13,9 +13,8 @@
  *     fold      dg(k) = [k = 0] u(0)/n(0) + sum over pairs of P^k (u(P) + (-1)^k u(-P)) / n(P)
  *                       + [k = TAPS-1] u(oo)
  */
-#define FN(name) JOIN(name, KEY, SUFFIX)
-#define N_       (TAPS + 3)
-#define PAIRS    ((N_ - 2) / 2)
+#define N_    (TAPS + 3)
+#define PAIRS ((N_ - 2) / 2)
 
 INLINE void FN(gradient_line)(const vf *dy, vf *o) {
     o[0] = dy[0];
@@ -104,4 +103,3 @@ void FN(imp_winograd_fold)(const imp_winograd_fold *f) {
 
 #undef N_
 #undef PAIRS
-#undef FN

@@ -54,8 +54,7 @@ static void in_task(void *arg, size_t task, int thread) {
     (void)thread;
     const edge_job *j = arg;
     const imp_input_spec *s = j->spec;
-    size_t first = task * PIXELS;
-    size_t end = j->count - first < PIXELS ? j->count : first + PIXELS;
+    size_t first = task * PIXELS, end = imp_least(first + PIXELS, j->count);
     const float *plane[3];
     float range = s->range / 255.0f;
     for (size_t k = 0; k < 3; k++) plane[k] = j->from + plane_of(s, k) * j->count;
@@ -70,15 +69,14 @@ static void in_task(void *arg, size_t task, int thread) {
 void imp_input_to_blocked(imp_ctx *ctx, const imp_input_spec *spec, size_t count,
     const float *rgb, float *blocked) {
     edge_job j = {spec, count, rgb, NULL, blocked};
-    imp_parallel(ctx, (count + PIXELS - 1) / PIXELS, in_task, &j);
+    imp_parallel(ctx, imp_divide_up(count, PIXELS), in_task, &j);
 }
 
 static void out_task(void *arg, size_t task, int thread) {
     (void)thread;
     const edge_job *j = arg;
     const imp_input_spec *s = j->spec;
-    size_t first = task * PIXELS;
-    size_t end = j->count - first < PIXELS ? j->count : first + PIXELS;
+    size_t first = task * PIXELS, end = imp_least(first + PIXELS, j->count);
     for (size_t k = 0; k < 3; k++) {
         float *plane = j->to + plane_of(s, k) * j->count;
         const float *more = j->more ? j->more + plane_of(s, k) : NULL;
@@ -93,7 +91,7 @@ static void out_task(void *arg, size_t task, int thread) {
 void imp_input_gradient_from_blocked(imp_ctx *ctx, const imp_input_spec *spec,
     size_t count, const float *dx, const float *more, float *drgb) {
     edge_job j = {spec, count, dx, more, drgb};
-    imp_parallel(ctx, (count + PIXELS - 1) / PIXELS, out_task, &j);
+    imp_parallel(ctx, imp_divide_up(count, PIXELS), out_task, &j);
 }
 
 imp_shape imp_model_input_shape(const imp_model *m, size_t n) {

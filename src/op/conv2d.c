@@ -149,7 +149,7 @@ static inline void pack_tap(const pixels *s, source_fn source, size_t i, size_t 
     size_t rows, size_t cb, size_t kh, size_t kw, float *a) {
     const float *map = s->map + cb * s->h * s->w * 16;
     while (rows > 0) {
-        size_t run = s->wide - j < rows ? s->wide - j : rows;
+        size_t run = imp_least(s->wide - j, rows);
         size_t h = source(s, i, kh, s->h);
         size_t first = source(s, j, kw, s->w), last = source(s, j + run - 1, kw, s->w);
         if (h == ABSENT)
@@ -338,7 +338,7 @@ static void conv2d_forward(const imp_call *c) {
     pixels sources[SAMPLES_AT_ONCE];
     size_t pixels_out = c->out.h * c->out.w;
     for (size_t n0 = 0; n0 < c->out.n; n0 += SAMPLES_AT_ONCE) {
-        size_t n = c->out.n - n0 < SAMPLES_AT_ONCE ? c->out.n - n0 : SAMPLES_AT_ONCE;
+        size_t n = imp_least(c->out.n - n0, SAMPLES_AT_ONCE);
         for (size_t i = 0; i < n; i++) sources[i] = input_pixels(c, n0 + i);
         size_t y0 = n0 * map_count(&c->out);
         imp_product p = {.gemm = {.pack = pack_forward,
@@ -368,7 +368,7 @@ static void input_gradient(
     pixels sources[SAMPLES_AT_ONCE];
     imp_transpose_weights(c->ctx, &c->in[1], c->x[1], c->scratch);
     for (size_t n0 = 0; n0 < y->n; n0 += SAMPLES_AT_ONCE) {
-        size_t n = y->n - n0 < SAMPLES_AT_ONCE ? y->n - n0 : SAMPLES_AT_ONCE;
+        size_t n = imp_least(y->n - n0, SAMPLES_AT_ONCE);
         for (size_t i = 0; i < n; i++)
             sources[i] = (pixels){.map = c->dy + (n0 + i) * map_count(y),
                 .c = y->c,

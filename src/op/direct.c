@@ -39,8 +39,8 @@ static void band_task(void *arg, size_t task, int thread) {
     imp_patch_copy(b, c->x[0] + n * x->h * x->w * 16, top, left, patch);
     for (size_t r = 0; r < terms_of(w); r++) offset[r] = imp_patch_offset(b, r);
 
-    imp_direct d = {.lines = b->rows < y->h - top ? b->rows : y->h - top,
-        .count = b->columns < y->w - left ? b->columns : y->w - left,
+    imp_direct d = {.lines = imp_least(b->rows, y->h - top),
+        .count = imp_least(b->columns, y->w - left),
         .terms = terms_of(w),
         .a = patch,
         .offset = offset,

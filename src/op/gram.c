@@ -68,7 +68,7 @@ typedef struct pair {
 } pair;
 
 static size_t square_count(const imp_shape *x) {
-    size_t side = (block_count(x) + SIDE - 1) / SIDE;
+    size_t side = imp_divide_up(block_count(x), SIDE);
     return side * (side + 1) / 2;
 }
 
@@ -83,7 +83,7 @@ static size_t list_pairs(const imp_shape *x, size_t square, pair list[PAIRS]) {
 }
 
 static size_t part_count(const imp_shape *x) {
-    size_t longs = (x->h * x->w + LONG - 1) / LONG, parts = TASKS / square_count(x);
+    size_t longs = imp_divide_up(x->h * x->w, LONG), parts = TASKS / square_count(x);
     return parts > longs ? longs : parts < 1 ? 1 : parts;
 }
 
@@ -117,7 +117,7 @@ static void sum_long(const imp_call *c, const float *map, const pair *list,
     size_t pairs, size_t p, size_t count, float *g) {
     size_t P = c->in[0].h * c->in[0].w;
     for (size_t done = 0; done < count; done += CHUNK) {
-        size_t chunk = count - done < CHUNK ? count - done : CHUNK;
+        size_t chunk = imp_least(count - done, CHUNK);
         for (size_t k = 0; k < pairs; k++)
             c->ctx->kernels->outer(chunk, map + (list[k].i * P + p + done) * 16, 16,
                 map + (list[k].j * P + p + done) * 16, 16, g + k * 256, done > 0);
@@ -130,14 +130,14 @@ static void gram_task(void *arg, size_t task, int thread) {
     const imp_shape *x = &c->in[0];
     size_t squares = square_count(x), parts = part_count(x), P = x->h * x->w;
     size_t square = task % squares, part = task / squares % parts;
-    size_t n = task / squares / parts, longs = (P + LONG - 1) / LONG;
+    size_t n = task / squares / parts, longs = imp_divide_up(P, LONG);
     float g[PAIRS * 256] __attribute__((aligned(64)));
     pair list[PAIRS];
     size_t pairs = list_pairs(x, square, list);
     double *sums = sums_of(c, n, part, square);
     memset(sums, 0, pairs * 256 * sizeof *sums);
     for (size_t k = part * longs / parts; k < (part + 1) * longs / parts; k++) {
-        size_t p = k * LONG, count = P - p < LONG ? P - p : LONG;
+        size_t p = k * LONG, count = imp_least(P - p, LONG);
         sum_long(c, c->x[0] + n * block_count(x) * P * 16, list, pairs, p, count, g);
         for (size_t l = 0; l < pairs * 256; l++) sums[l] += (double)g[l];
     }
@@ -200,7 +200,7 @@ static void product_task(void *arg, size_t task, int thread) {
     const imp_call *c = job->c;
     const imp_kernels *k = c->ctx->kernels;
     size_t blocks = block_count(&c->in[0]), P = c->in[0].h * c->in[0].w;
-    size_t row0 = task * ROWS, rows = P - row0 < ROWS ? P - row0 : ROWS;
+    size_t row0 = task * ROWS, rows = imp_least(P - row0, ROWS);
     float *aside = imp_call_scratch(c, thread);
     static const float zero[IMP_MAX_NB * 16];
     for (size_t b = 0; b < blocks; b++)
@@ -212,8 +212,8 @@ static void product_task(void *arg, size_t task, int thread) {
                 .b = job->s + b * blocks * 256,
                 .init = c->add[0] ? NULL : zero,
                 .y = job->dx + (b * P + row0 + m) * 16,
-                .rows = rows - m < k->mr ? rows - m : k->mr,
-                .panels = blocks - b < k->nb ? blocks - b : k->nb,
+                .rows = imp_least(rows - m, k->mr),
+                .panels = imp_least(blocks - b, k->nb),
                 .taps = blocks,
                 .a_tap = rows * 16,
                 .b_panel = blocks * 256,
@@ -231,7 +231,7 @@ static void gram_backward(const imp_call *c) {
         backward_job job = {c, c->dy + n * wide * x->c, c->x[0] + n * wide * P,
             c->scratch, c->dx[0] + n * wide * P};
         imp_parallel(c->ctx, wide / 16, symmetric_task, &job);
-        imp_parallel(c->ctx, (P + ROWS - 1) / ROWS, product_task, &job);
+        imp_parallel(c->ctx, imp_divide_up(P, ROWS), product_task, &job);
     }
 }
 

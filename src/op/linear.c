@@ -148,7 +148,7 @@ static void weights_task(void *arg, size_t tap, int thread) {
            end = imp_round16(c->out.c) / 16;
     float *a = imp_call_scratch(c, thread);
     for (size_t first = 0; first < n; first += SAMPLES) {
-        size_t count = n - first < SAMPLES ? n - first : SAMPLES;
+        size_t count = imp_least(n - first, SAMPLES);
         copy_panel(c->x[0] + first * depth + tap * 16, depth, count, a);
         for (size_t panel = 0; panel < end; panel++)
             c->ctx->kernels->outer(count, a, 16,

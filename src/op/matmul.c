@@ -15,14 +15,6 @@ typedef struct product_job {
     size_t row_blocks, panel_groups;
 } product_job;
 
-static size_t blocks_of(size_t n, size_t block) {
-    return (n + block - 1) / block;
-}
-
-static size_t least(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
 #define TASKS        8  /* that a product is cut into, if it is large enough: */
 #define LEAST_ROWS   48 /* fewer would fetch b too often */
 #define LEAST_PANELS 4  /* fewer would pack a too often */
@@ -32,14 +24,14 @@ static product_job cut(const imp_call *c, const imp_product *p) {
     size_t mr = c->ctx->kernels->mr;
     product_job j = {.c = c,
         .p = p,
-        .rows = least(p->rows, IMP_GEMM_ROWS),
-        .panels = least(p->panels, IMP_PANEL_GROUP)};
+        .rows = imp_least(p->rows, IMP_GEMM_ROWS),
+        .panels = imp_least(p->panels, IMP_PANEL_GROUP)};
     for (;;) {
-        j.row_blocks = blocks_of(p->rows, j.rows);
-        j.panel_groups = blocks_of(p->panels, j.panels);
+        j.row_blocks = imp_divide_up(p->rows, j.rows);
+        j.panel_groups = imp_divide_up(p->panels, j.panels);
         if (p->samples * j.row_blocks * j.panel_groups >= TASKS) break;
         if (j.rows >= 2 * LEAST_ROWS)
-            j.rows = blocks_of(j.rows / 2, mr) * mr;
+            j.rows = imp_divide_up(j.rows / 2, mr) * mr;
         else if (j.panels >= 2 * LEAST_PANELS)
             j.panels /= 2;
         else
@@ -56,8 +48,8 @@ static void product_task(void *arg, size_t task, int thread) {
     size_t row0 = task % j->row_blocks * j->rows;
     size_t panel0 = task / j->row_blocks % j->panel_groups * j->panels;
     size_t sample = task / j->row_blocks / j->panel_groups;
-    size_t rows = least(j->rows, p->rows - row0);
-    size_t panels = least(j->panels, p->panels - panel0);
+    size_t rows = imp_least(j->rows, p->rows - row0);
+    size_t panels = imp_least(j->panels, p->panels - panel0);
 
     imp_gemm g = p->gemm;
     g.source = p->source_base + sample * p->source_size;
@@ -95,7 +87,7 @@ static void transpose_task(void *arg, size_t task, int thread) {
     size_t ib = task / o_blocks, ob = task % o_blocks;
     float *out = j->transposed + (ib * o_blocks + ob) * taps * 256;
     for (size_t t = 0; t < taps; t++, out += 256) {
-        size_t inputs = s->c - ib * 16 < 16 ? s->c - ib * 16 : 16;
+        size_t inputs = imp_least(s->c - ib * 16, 16);
         for (size_t i = 0; i < 16; i++) {
             const float *in = i < inputs ? j->w + imp_weight_offset(s, ob * 16,
                                                       ib * 16 + i, t / s->w, t % s->w)
@@ -122,14 +114,13 @@ typedef struct mask_job {
 static void mask_task(void *arg, size_t task, int thread) {
     (void)thread;
     const mask_job *j = arg;
-    size_t i = task * IMP_CHUNK,
-           n = j->count - i < IMP_CHUNK ? j->count - i : IMP_CHUNK;
+    size_t i = task * IMP_CHUNK, n = imp_least(j->count - i, IMP_CHUNK);
     j->ctx->kernels->mask(n, j->dy + i, j->mask + i / 16, j->dy + i, false);
 }
 
 void imp_mask_gradient(imp_ctx *ctx, size_t count, float *dy, const uint16_t *mask) {
     mask_job j = {ctx, count, dy, mask};
-    imp_parallel(ctx, blocks_of(count, IMP_CHUNK), mask_task, &j);
+    imp_parallel(ctx, imp_divide_up(count, IMP_CHUNK), mask_task, &j);
 }
 
 typedef struct bias_job {

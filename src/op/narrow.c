@@ -33,16 +33,8 @@ typedef struct piece {
     size_t sample, row, column, rows, columns;
 } piece;
 
-static size_t divide_up(size_t a, size_t b) {
-    return (a + b - 1) / b;
-}
-
-static size_t least(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
 static size_t clamp(ptrdiff_t i, size_t most) {
-    return i < 0 ? 0 : least((size_t)i, most);
+    return i < 0 ? 0 : imp_least((size_t)i, most);
 }
 
 bool imp_narrow_fits(const imp_conv *a, const imp_shape *weights) {
@@ -63,8 +55,8 @@ static piece piece_of(const job *j, size_t task) {
     piece p = {.sample = task / j->wide / j->high,
         .row = task / j->wide % j->high * ROWS,
         .column = task % j->wide * COLUMNS};
-    p.rows = least(ROWS, j->oh - p.row);
-    p.columns = least(COLUMNS, j->ow - p.column);
+    p.rows = imp_least(ROWS, j->oh - p.row);
+    p.columns = imp_least(COLUMNS, j->ow - p.column);
     return p;
 }
 
@@ -83,7 +75,7 @@ typedef struct span {
 static span span_of(const job *j, const piece *p) {
     ptrdiff_t first = (ptrdiff_t)p->column + j->origin;
     span s = {.begin = clamp(-first, p->columns + 2), .from = clamp(first, j->w)};
-    s.end = s.begin + least(p->columns + 2 - s.begin, j->w - s.from);
+    s.end = s.begin + imp_least(p->columns + 2 - s.begin, j->w - s.from);
     return s;
 }
 
@@ -156,7 +148,7 @@ void imp_narrow_backward(const imp_call *c, const uint16_t *mask, float *dx, boo
         .mask = mask,
         .dx = dx,
         .add = add};
-    j.high = divide_up(j.oh, ROWS);
-    j.wide = divide_up(j.ow, COLUMNS);
+    j.high = imp_divide_up(j.oh, ROWS);
+    j.wide = imp_divide_up(j.ow, COLUMNS);
     imp_parallel(c->ctx, c->out.n * j.high * j.wide, backward_task, &j);
 }

@@ -6,19 +6,15 @@
 #define PATCH_FLOATS ((size_t)1 << 15) /* 128 KiB */
 #define BAND_COLUMNS ((size_t)256)
 
-static size_t divide_up(size_t a, size_t b) {
-    return (a + b - 1) / b;
-}
-
 imp_bands imp_bands_of(const imp_conv *a, const imp_shape *in, const imp_shape *out) {
     imp_bands b = {.conv = a, .x = &in[0], .w = &in[1]};
-    b.across = divide_up(out->w, BAND_COLUMNS);
-    b.columns = divide_up(out->w, b.across);
+    b.across = imp_divide_up(out->w, BAND_COLUMNS);
+    b.columns = imp_divide_up(out->w, b.across);
     b.wide = (b.columns - 1) * a->stride + b.w->w;
     size_t fit = PATCH_FLOATS / (b.wide * 16); /* rows of a patch */
     size_t most = fit > b.w->h ? (fit - b.w->h) / a->stride + 1 : 1;
-    b.down = divide_up(out->h, most);
-    b.rows = divide_up(out->h, b.down);
+    b.down = imp_divide_up(out->h, most);
+    b.rows = imp_divide_up(out->h, b.down);
     b.high = (b.rows - 1) * a->stride + b.w->h;
     return b;
 }
@@ -39,7 +35,7 @@ static void copy_row(
     const imp_conv *a, const float *x, size_t left, size_t wide, size_t n, float *to) {
     for (size_t j = 0; j < wide;) {
         size_t i = left + j, from = pixel_of(a, i, n), run = 1;
-        if (i >= a->pad && from < n) run = wide - j < n - from ? wide - j : n - from;
+        if (i >= a->pad && from < n) run = imp_least(wide - j, n - from);
         if (from == n)
             memset(to + j * 16, 0, 16 * sizeof *to);
         else

@@ -138,14 +138,14 @@ typedef struct band {
 /* An upper bound of the inputs that one output reads. */
 static size_t band_width(size_t n, size_t m) {
     size_t width = n > m ? 6 * (n / m + 1) + 1 : 7;
-    return width < n ? width : n;
+    return imp_least(width, n);
 }
 
 /* An upper bound of the outputs that read one input: the width of the transposed band.
  */
 static size_t band_width_transposed(size_t n, size_t m) {
     size_t width = n < m ? 8 * (m / n + 1) + 2 : 10;
-    return width < m ? width : m;
+    return imp_least(width, m);
 }
 
 static size_t round64(size_t n) {

@@ -29,14 +29,6 @@ typedef struct cut {
     size_t chunks, count; /* floats of dW */
 } cut;
 
-static size_t divide_up(size_t a, size_t b) {
-    return (a + b - 1) / b;
-}
-
-static size_t least(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
 static cut cut_of(const imp_conv *a, const imp_shape *in, const imp_shape *out) {
     const imp_shape *w = &in[1];
     cut k = {.band = imp_bands_of(a, in, out),
@@ -44,9 +36,9 @@ static cut cut_of(const imp_conv *a, const imp_shape *in, const imp_shape *out) 
         .panels = imp_round16(w->n) / 16,
         .count = imp_blocked_count(*w)};
     k.taps = imp_weight_depth(w) / 16 / k.blocks;
-    k.groups = divide_up(k.panels, GROUP);
+    k.groups = imp_divide_up(k.panels, GROUP);
     k.bands = out->n * k.band.down * k.band.across;
-    k.chunks = least(k.bands, divide_up(TASKS, k.blocks * k.groups));
+    k.chunks = imp_least(k.bands, imp_divide_up(TASKS, k.blocks * k.groups));
     return k;
 }
 
@@ -76,7 +68,7 @@ static void add_band(const job *j, const float *patch, const float *dy, size_t b
     size_t group, size_t rows, size_t columns, float *g, bool add) {
     const imp_shape *y = &j->c->out;
     size_t depth = imp_weight_depth(&j->c->in[1]), offset[16];
-    size_t end = least((group + 1) * GROUP, j->cut.panels);
+    size_t end = imp_least((group + 1) * GROUP, j->cut.panels);
     imp_correlation s = {.lines = rows,
         .count = columns,
         .a = patch,
@@ -115,8 +107,8 @@ static void bands_task(void *arg, size_t task, int thread) {
         const float *dy =
             c->dy + (n * k->panels * y->h * y->w + top * y->w + left) * 16;
         imp_patch_copy(&k->band, map, top, left, patch);
-        add_band(j, patch, dy, block, group, least(k->band.rows, y->h - top),
-            least(k->band.columns, y->w - left), g, add);
+        add_band(j, patch, dy, block, group, imp_least(k->band.rows, y->h - top),
+            imp_least(k->band.columns, y->w - left), g, add);
     }
 }
 

@@ -42,13 +42,9 @@ typedef struct job {
     float *u, *v;        /* shared: U where few, V where many */
 } job;
 
-static size_t divide_up(size_t a, size_t b) {
-    return (a + b - 1) / b;
-}
-
 /* Multiplications for one pair of channels; the weights' transform counts as some more. */
 static size_t cost(const imp_winograd *p, size_t m) {
-    size_t tiles = p->samples * divide_up(p->oh, m) * divide_up(p->ow, m);
+    size_t tiles = p->samples * imp_divide_up(p->oh, m) * imp_divide_up(p->ow, m);
     size_t n = m + p->weights_shape->h - 1;
     return (tiles + 5) * n * n;
 }
@@ -89,17 +85,17 @@ static job new_job(const imp_ctx *ctx, const imp_winograd *p) {
     j.planes = n * n;
     j.c = imp_round16(p->c) / 16;
     j.k = imp_round16(p->k) / 16;
-    j.wide = divide_up(p->ow, j.tile);
-    j.tiles = j.wide * divide_up(p->oh, j.tile);
+    j.wide = imp_divide_up(p->ow, j.tile);
+    j.tiles = j.wide * imp_divide_up(p->oh, j.tile);
     j.all = p->samples * j.tiles;
     bool few = few_weights(&j);
     size_t block = (few ? BLOCK_FLOATS : GROUP_FLOATS) / (j.planes * j.c * 16);
-    if (few && block > BLOCK_TILES) block = BLOCK_TILES;
+    if (few) block = imp_least(block, BLOCK_TILES);
     block = block < k->mr ? k->mr : block / k->mr * k->mr; /* register tiles are full */
-    j.block = divide_up(j.all, divide_up(j.all, block));
-    j.block = divide_up(j.block, k->mr) * k->mr;
+    j.block = imp_divide_up(j.all, imp_divide_up(j.all, block));
+    j.block = imp_divide_up(j.block, k->mr) * k->mr;
     j.group = k->mr;
-    j.depth = few || j.c < DEPTH / 16 ? j.c : DEPTH / 16;
+    j.depth = few ? j.c : imp_least(j.c, DEPTH / 16);
     return j;
 }
 
@@ -139,11 +135,11 @@ static void transform_input(
     const imp_winograd *p = j->p;
     size_t pixels = p->h * p->w,
            x_pixels = p->position ? p->h / 2 * (p->w / 2) : pixels;
-    while (count > 0) {
-        size_t sample = first / j->tiles, t = first % j->tiles;
-        size_t n = j->tiles - t < count ? j->tiles - t : count;
-        size_t block = sample * j->c + cb;
-        imp_winograd_input in = {.tiles = {p->h, p->w, j->wide, t, n},
+    size_t row = 0;
+    for (imp_tile_run r; row < count; row += r.count) {
+        r = imp_tile_run_of(first + row, count - row, j->tiles);
+        size_t block = r.sample * j->c + cb;
+        imp_winograd_input in = {.tiles = {p->h, p->w, j->wide, r.first, r.count},
             .x = p->x + block * x_pixels * 16,
             .mask = p->mask ? p->mask + block * pixels : NULL,
             .position = p->position ? p->position + block * x_pixels * 16 : NULL,
@@ -153,11 +149,8 @@ static void transform_input(
             .v_xi = v_plane(j),
             .group = j->group,
             .v_group = j->c * j->group * 16,
-            .row = to};
+            .row = to + row};
         j->input(&in);
-        first += n;
-        to += n;
-        count -= n;
     }
 }
 
@@ -200,10 +193,10 @@ static void multiply(const job *j, const float *u, size_t panels, const float *v
         .y_panel = j->block * 16};
     for (size_t xi = 0; xi < j->planes; xi++)
         for (size_t panel = 0; panel < panels; panel += k->nb) {
-            t.panels = panels - panel < k->nb ? panels - panel : k->nb;
+            t.panels = imp_least(panels - panel, k->nb);
             t.b = u + panel * u_panel(j) + xi * u_plane(j);
             for (size_t first = 0; first < count; first += j->group) {
-                t.rows = count - first < j->group ? count - first : j->group;
+                t.rows = imp_least(count - first, j->group);
                 t.a = v + xi * v_plane(j) + (first * j->c + cb * j->group) * 16;
                 t.y = m + xi * m_plane(j) + (panel * j->block + first) * 16;
                 k->gemm(&t);
@@ -211,18 +204,18 @@ static void multiply(const job *j, const float *u, size_t panels, const float *v
         }
 }
 
-/* y of one panel of outputs from row `from` of M, tiles first .. +count. */
+/* y of one panel of outputs from M, tiles first .. +count. */
 static void transform_output(
     const job *j, size_t panel, const float *m, size_t first, size_t count) {
     const imp_winograd *p = j->p;
     size_t pixels = p->oh * p->ow,
            y_pixels = p->pool ? p->oh / 2 * (p->ow / 2) : pixels;
-    while (count > 0) {
-        size_t sample = first / j->tiles, t = first % j->tiles;
-        size_t n = j->tiles - t < count ? j->tiles - t : count;
-        size_t block = sample * j->k + panel;
-        imp_winograd_output out = {.tiles = {p->oh, p->ow, j->wide, t, n},
-            .m = m,
+    size_t row = 0;
+    for (imp_tile_run r; row < count; row += r.count) {
+        r = imp_tile_run_of(first + row, count - row, j->tiles);
+        size_t block = r.sample * j->k + panel;
+        imp_winograd_output out = {.tiles = {p->oh, p->ow, j->wide, r.first, r.count},
+            .m = m + row * 16,
             .m_xi = m_plane(j),
             .bias = p->bias ? p->bias + panel * 16 : NULL,
             .y = p->y + block * y_pixels * 16,
@@ -232,9 +225,6 @@ static void transform_output(
             .relu = p->relu,
             .pool = p->pool};
         j->output(&out);
-        first += n;
-        m += n * 16;
-        count -= n;
     }
 }
 
@@ -250,10 +240,10 @@ static void tiles_task(void *arg, size_t task, int thread) {
     const job *j = arg;
     float *v = imp_call_scratch(j->call, thread), *m = v + j->planes * v_plane(j);
     size_t first = task * j->block;
-    size_t count = j->all - first < j->block ? j->all - first : j->block;
+    size_t count = imp_least(j->all - first, j->block);
     for (size_t cb = 0; cb < j->c; cb++) transform_input(j, cb, first, count, 0, v);
     for (size_t panel = 0; panel < j->k; panel += PANELS) {
-        size_t n = j->k - panel < PANELS ? j->k - panel : PANELS;
+        size_t n = imp_least(j->k - panel, PANELS);
         multiply(j, j->u + panel * u_panel(j), n, v, 0, j->c, count, m);
         for (size_t i = 0; i < n; i++)
             transform_output(j, panel + i, m + i * j->block * 16, first, count);
@@ -268,16 +258,16 @@ static void input_task(void *arg, size_t task, int thread) {
     (void)thread;
     const job *j = arg;
     size_t cb = task % j->c, at = task / j->c * INPUT_TILES;
-    size_t count = j->count - at < INPUT_TILES ? j->count - at : INPUT_TILES;
+    size_t count = imp_least(j->count - at, INPUT_TILES);
     transform_input(j, cb, j->first + at, count, at, j->v);
 }
 
 static void panels_task(void *arg, size_t task, int thread) {
     const job *j = arg;
     float *u = imp_call_scratch(j->call, thread), *m = u + PANELS * u_panel(j);
-    size_t panel = task * PANELS, n = j->k - panel < PANELS ? j->k - panel : PANELS;
+    size_t panel = task * PANELS, n = imp_least(j->k - panel, PANELS);
     for (size_t cb = 0; cb < j->c; cb += j->depth) {
-        size_t depth = j->c - cb < j->depth ? j->c - cb : j->depth;
+        size_t depth = imp_least(j->c - cb, j->depth);
         for (size_t i = 0; i < n; i++)
             transform_weights(j, panel + i, cb, depth, u + i * u_panel(j));
         multiply(j, u, n, j->v, cb, depth, j->count, m);
@@ -292,13 +282,13 @@ void imp_winograd_run(const imp_call *c, const imp_winograd *p) {
     if (few_weights(&j)) {
         j.u = c->scratch;
         imp_parallel(c->ctx, j.k, weights_task, &j);
-        imp_parallel(c->ctx, divide_up(j.all, j.block), tiles_task, &j);
+        imp_parallel(c->ctx, imp_divide_up(j.all, j.block), tiles_task, &j);
         return;
     }
     j.v = c->scratch;
     for (j.first = 0; j.first < j.all; j.first += j.block) {
-        j.count = j.all - j.first < j.block ? j.all - j.first : j.block;
-        imp_parallel(c->ctx, j.c * divide_up(j.count, INPUT_TILES), input_task, &j);
-        imp_parallel(c->ctx, divide_up(j.k, PANELS), panels_task, &j);
+        j.count = imp_least(j.all - j.first, j.block);
+        imp_parallel(c->ctx, j.c * imp_divide_up(j.count, INPUT_TILES), input_task, &j);
+        imp_parallel(c->ctx, imp_divide_up(j.k, PANELS), panels_task, &j);
     }
 }

@@ -36,4 +36,14 @@ size_t imp_winograd_tile(const imp_ctx *ctx, const imp_winograd *p);
 void imp_winograd_need(const imp_ctx *ctx, const imp_winograd *p, imp_need *need);
 void imp_winograd_run(const imp_call *c, const imp_winograd *p);
 
+/* Tiles are numbered through all samples, `tiles` each; a kernel knows one sample. Of tiles
+ * first .. +count, those of the first one's sample, by its own numbers. */
+typedef struct imp_tile_run {
+    size_t sample, first, count;
+} imp_tile_run;
+static inline imp_tile_run imp_tile_run_of(size_t first, size_t count, size_t tiles) {
+    size_t own = first % tiles;
+    return (imp_tile_run){first / tiles, own, imp_least(tiles - own, count)};
+}
+
 #endif

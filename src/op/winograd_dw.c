@@ -30,25 +30,17 @@ typedef struct job {
     float *u, *v, *z;
 } job;
 
-static size_t divide_up(size_t a, size_t b) {
-    return (a + b - 1) / b;
-}
-
-static size_t least(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
 static job new_job(const imp_shape *in, const imp_shape *out) {
     job j = {.taps = in[1].h * in[1].w,
         .planes = (in[1].h + 3) * (in[1].h + 3),
         .c = imp_round16(in[1].c) / 16,
         .k = imp_round16(in[1].n) / 16};
-    j.wide = divide_up(out->w, 4);
-    j.tiles = j.wide * divide_up(out->h, 4);
+    j.wide = imp_divide_up(out->w, 4);
+    j.tiles = j.wide * imp_divide_up(out->h, 4);
     j.all = out->n * j.tiles;
     size_t room = BLOCK_FLOATS / (j.planes * (j.c + j.k) * 16);
-    j.block = least(j.all, room < LEAST_BLOCK ? LEAST_BLOCK : room);
-    j.block = divide_up(j.all, divide_up(j.all, j.block));
+    j.block = imp_least(j.all, room < LEAST_BLOCK ? LEAST_BLOCK : room);
+    j.block = imp_divide_up(j.all, imp_divide_up(j.all, j.block));
     return j;
 }
 
@@ -87,12 +79,11 @@ static void transform_task(void *arg, size_t task, int thread) {
     bool of_x = map < j->c;
     const imp_shape *s = of_x ? &c->in[0] : &c->out;
     size_t blocks = of_x ? j->c : j->k, block = of_x ? map : map - j->c;
-    size_t end = least(j->count, at + TASK_TILES);
-    while (at < end) {
-        size_t sample = (j->first + at) / j->tiles, t = (j->first + at) % j->tiles;
-        size_t n = least(j->tiles - t, end - at), pixels = s->h * s->w;
-        imp_winograd_input in = {.tiles = {s->h, s->w, j->wide, t, n},
-            .x = (of_x ? c->x[0] : c->dy) + (sample * blocks + block) * pixels * 16,
+    size_t end = imp_least(j->count, at + TASK_TILES), pixels = s->h * s->w;
+    for (imp_tile_run r; at < end; at += r.count) {
+        r = imp_tile_run_of(j->first + at, end - at, j->tiles);
+        imp_winograd_input in = {.tiles = {s->h, s->w, j->wide, r.first, r.count},
+            .x = (of_x ? c->x[0] : c->dy) + (r.sample * blocks + block) * pixels * 16,
             .origin = of_x ? -(ptrdiff_t)j->a->pad : 0,
             .replicate = of_x && j->a->padding == IMP_PAD_REPLICATE,
             .v = (of_x ? j->v : j->z) + (block * j->block + at) * 16,
@@ -104,7 +95,6 @@ static void transform_task(void *arg, size_t task, int thread) {
             (of_x ? k->winograd_input4 : k->winograd_gradient4)(&in);
         else
             (of_x ? k->winograd_input5 : k->winograd_gradient5)(&in);
-        at += n;
     }
 }
 
@@ -142,8 +132,8 @@ void imp_winograd_dw_run(const imp_call *c) {
     j.v = j.u + j.planes * u_plane(&j);
     j.z = j.v + j.planes * v_plane(&j);
     for (j.first = 0; j.first < j.all; j.first += j.block) {
-        j.count = least(j.block, j.all - j.first);
-        size_t tasks = (j.c + j.k) * divide_up(j.count, TASK_TILES);
+        j.count = imp_least(j.block, j.all - j.first);
+        size_t tasks = (j.c + j.k) * imp_divide_up(j.count, TASK_TILES);
         imp_parallel(c->ctx, tasks, transform_task, &j);
         imp_parallel(c->ctx, j.planes * j.c, multiply_task, &j);
     }
