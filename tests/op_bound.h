@@ -69,6 +69,25 @@ static inline bound resample_bound(const op_case *t, int k) {
         1.6 * (v + 1) * 1.6 * (u + 1) * largest(*y, t->dy)};
 }
 
+/* Of the gradient I - S M^(-1/2) S, M = S C S + eps I: float32 factors of a root lose
+ * u cond, where cond = (|M| / eps)^(1/2), and |M| is at most tr S C S. */
+static inline bound wasserstein_bound(const op_case *t) {
+    const imp_shape *s = &t->in[0];
+    double cond = 1, C = (double)s->c;
+    for (size_t n = 0; n < s->n; n++) {
+        const double *x = t->x[0] + n * s->c * s->c, *r = t->x[1] + n * s->c * s->c;
+        double trace = 0, square = 0;
+        for (size_t i = 0; i < s->c; i++)
+            for (size_t j = 0; j < s->c; j++) {
+                square += r[i * s->c + j] * r[i * s->c + j];
+                for (size_t k = 0; k < s->c; k++)
+                    trace += x[i * s->c + j] * r[i * s->c + k] * r[k * s->c + j];
+            }
+        cond = fmax(cond, sqrt(1 + fabs(trace) / (1e-4 * pow(square / C, 2))));
+    }
+    return (bound){NUMBER, cond, fabs(t->dy[0])}; /* S M^(-1/2) S is about 1 here */
+}
+
 /* k: -1 forward, else the gradient by input k. */
 static inline bound bound_of(const imp_ctx *ctx, const op_case *t, int k) {
     const imp_op *op = t->op;
@@ -76,8 +95,14 @@ static inline bound bound_of(const imp_ctx *ctx, const op_case *t, int k) {
     if (op == &imp_op_conv2d || op == &imp_op_linear) return product_bound(ctx, t, k);
     if (op == &imp_op_pool2d) return pool2d_bound(t, k);
     if (op == &imp_op_resample) return resample_bound(t, k);
+    if (op == &imp_op_wasserstein) return wasserstein_bound(t);
     if (op == &imp_op_gram)
         return (bound){ABSOLUTE, (double)(k < 0 ? x->h * x->w : x->c) + 3, 0};
+    if (op == &imp_op_mean && k < 0) /* 16 places in float32, then double; a rounding */
+        return (bound){ABSOLUTE, 17, 0};
+    if (op == &imp_op_centre && k == 1) return (bound){ABSOLUTE, 2, 0};
+    if (op == &imp_op_mean || op == &imp_op_guide) return (bound){VALUE, 1, 0};
+    if (op == &imp_op_centre && k < 0) return (bound){VALUE, 1, 0};
     if (op == &imp_op_add && k < 0) return (bound){VALUE, 1, 0};
     if (op == &imp_op_softmax && k < 0) return (bound){VALUE, 2, 0};
     if (op == &imp_op_softmax) return (bound){NUMBER, 4, 2 * largest(t->out, t->dy)};
@@ -87,7 +112,7 @@ static inline bound bound_of(const imp_ctx *ctx, const op_case *t, int k) {
     if (op == &imp_op_total_variation)
         return (bound){
             NUMBER, 8, 2 * fabs(t->dy[0]) / COUNT(*x) * 8 * largest(*x, t->x[0])};
-    return (bound){EXACT, 0, 0}; /* relu, flatten, add's gradients */
+    return (bound){EXACT, 0, 0}; /* relu, flatten, add's gradients, centre's by G */
 }
 
 /* A of every result whose kind is ABSOLUTE. */
@@ -109,7 +134,7 @@ static inline void check(const char *name, const char *what, imp_shape s,
     size_t n = imp_plain_count(s);
     const float *found = unblocked(where, s, result);
     for (size_t i = 0; i < n; i++) {
-        double a = b.kind == ABSOLUTE ? sizes[i]
+        double a = b.kind == ABSOLUTE ? fabs(sizes[i])
                    : b.kind == VALUE  ? fabs(expected[i])
                                       : b.A;
         double tolerance = b.kind == EXACT ? 0 : b.n * a, want = expected[i];
@@ -124,13 +149,29 @@ static inline void check(const char *name, const char *what, imp_shape s,
     }
 }
 
+/* tr C + tr S^2, which is no less than 2 tr (S C S)^(1/2) */
+static inline double traces_of(const op_case *t) {
+    const imp_shape *s = &t->in[0];
+    double sum = 0;
+    for (size_t i = 0; i < imp_plain_count(*s); i++) {
+        bool diagonal = i / s->c % s->c == i % s->c;
+        sum += t->x[1][i] * t->x[1][i] + (diagonal ? fabs(t->x[0][i]) : 0);
+    }
+    return sum / (double)s->n;
+}
+
 static inline void check_fast(const imp_ctx *ctx, const op_case *t,
     const fast_result *r, const ref_result *ref, const ref_result *sizes,
     double *const *old) {
     if (t->op->scalar) {
         double expected = ref->y[0], unit = fabs(expected);
         if (t->op == &imp_op_cross_entropy) unit = 1 + largest(t->in[0], t->x[0]);
-        if (!(fabs(r->loss - expected) <= 1e-13 * unit))
+        double relative = 1e-13;
+        if (t->op == &imp_op_wasserstein) { /* its root is in float32 */
+            relative = 0x1p-20;
+            unit = traces_of(t);
+        }
+        if (!(fabs(r->loss - expected) <= relative * unit))
             fail_msg("%s: expected a loss of %.17g, found %.17g", t->name, expected,
                 r->loss);
     } else

@@ -12,6 +12,7 @@
 
 #include "golden.h"
 #include "op_bound.h"
+#include "op/eigen.h"
 
 static imp_ctx *contexts[8]; /* levels with one thread; then the best one with more */
 static size_t context_count, level_count;
@@ -20,7 +21,8 @@ static imp_safetensors *goldens;
 static const imp_op *const ops[] = {&imp_op_conv2d, &imp_op_linear, &imp_op_relu,
     &imp_op_pool2d, &imp_op_flatten, &imp_op_add, &imp_op_softmax,
     &imp_op_cross_entropy, &imp_op_resample, &imp_op_gram, &imp_op_squared_error,
-    &imp_op_total_variation};
+    &imp_op_total_variation, &imp_op_mean, &imp_op_centre, &imp_op_guide,
+    &imp_op_wasserstein};
 
 static const imp_op *op_named(const char *name, size_t length) {
     for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
@@ -289,21 +291,57 @@ static const op_case large[] = {
         .in = {MAP(2, 2, 5, 6), MAP(7, 2, 3, 3), MAP(1, 7, 1, 1)}},
     {"conv2d.narrow_much_replicate", &imp_op_conv2d, .n_in = 3, .want = 7,
         .in = {MAP(1, 4, 2, 3), MAP(50, 4, 3, 3), MAP(1, 50, 1, 1)}},
+    {"mean.parts", &imp_op_mean, .n_in = 1, .want = 1, .in = {MAP(2, 19, 70, 65)}},
+    {"mean.row", &imp_op_mean, .n_in = 1, .want = 1, .in = {MAP(1, 150, 1, 1031)}},
+    {"centre.large", &imp_op_centre, .n_in = 2, .want = 3,
+        .in = {MAP(2, 150, 150, 1), MAP(2, 150, 1, 1)}},
+    {"guide.parts", &imp_op_guide, .n_in = 2, .want = 1,
+        .in = {MAP(2, 19, 70, 65), MAP(2, 1, 70, 65)}},
+    {"wasserstein.low_rank", &imp_op_wasserstein, .n_in = 2, .want = 1,
+        .in = {MAP(2, 75, 75, 1), MAP(2, 75, 75, 1)}},
+    {"wasserstein.wide", &imp_op_wasserstein, .n_in = 2, .want = 1,
+        .in = {MAP(1, 200, 200, 1), MAP(1, 200, 200, 1)}},
 };
 #define LARGE (sizeof large / sizeof *large)
+
+/* Covariances of `places` places, of deviations that fall to 1/50 over the channels. */
+static double *covariances(imp_shape s, uint64_t seed, size_t places) {
+    imp_shape map = {s.n, s.c, places, 1, IMP_MAP};
+    double *y = doubles(s), *x = normals(map, seed, 1);
+    for (size_t i = 0; i < imp_plain_count(map); i++)
+        x[i] *= 30 * exp(-4.0 * (double)(i / places % s.c) / (double)s.c);
+    imp_ref_call c = {.in = {map}, .x = {x}, .y = y};
+    imp_op_gram.forward_ref(&c);
+    for (size_t i = 0; i < imp_plain_count(s); i++) y[i] = (double)(float)y[i];
+    return y;
+}
+
+/* A covariance and a target's root, neither of full rank. */
+static void make_covariances(op_case *t) {
+    imp_shape s = t->in[0];
+    double *work = get((s.c * s.c + 2 * s.c) * sizeof *work);
+    t->x[0] = covariances(s, 7, s.c / 2);
+    t->x[1] = covariances(s, 8, s.c / 3);
+    for (size_t n = 0; n < s.n; n++)
+        imp_matrix_root(s.c, t->x[1] + n * s.c * s.c, work);
+    for (size_t i = 0; i < imp_plain_count(s); i++)
+        t->x[1][i] = (double)(float)t->x[1][i];
+}
 
 static void large_case(void **state) {
     op_case t = *(const op_case *)*state;
     static const double attrs[][3] = {{1, 1, 0}, {1, 1, 0}, {1, 0, 0}, {2, 2, 1}, {0},
         {0}, {0}, {0, 3, 2}, {1, 2, 2}, {1}, {0}, {0}, {0}, {1}, {0}, {0}, {0},
         {31, 90, 1}, {1, 1, 0}, {1, 1, 1}, {1, 1, 0}, {1, 1, 1}, {1, 1, 0}, {1, 1, 1},
-        {1, 1, 0}, {1, 1, 1}, {1, 1, 0}, {1, 0, 0}, {1, 4, 0}, {1, 4, 1}};
+        {1, 1, 0}, {1, 1, 1}, {1, 1, 0}, {1, 0, 0}, {1, 4, 0}, {1, 4, 1}, {0}, {0}, {0},
+        {0}, {0}, {0}};
     _Static_assert(sizeof attrs / sizeof *attrs == LARGE, "one a case");
     read_attr(&t, attrs[(const op_case *)*state - large]);
     set_layouts(&t);
     for (size_t i = 0; i < t.n_in; i++) t.x[i] = normals(t.in[i], 7 + i, 1);
     for (size_t i = 0; t.op == &imp_op_cross_entropy && i < t.in[1].n; i++)
         t.x[1][i] = (double)(imp_random(3, i) % t.in[0].c);
+    if (t.op == &imp_op_wasserstein) make_covariances(&t);
     imp_status s = t.op->shape(contexts[0], t.attr, t.in, t.n_in, &t.out);
     if (s) fail_msg("%s: %s", t.name, imp_ctx_error(contexts[0]));
     t.dy = normals(t.out, 5, 1);
@@ -366,6 +404,55 @@ static void largest_scores(void **state) {
     release_all();
 }
 
+/* The root's square is the matrix again; a negative eigenvalue of rounding counts as 0. */
+static void root_of_a_matrix(void **state) {
+    (void)state;
+    for (size_t C = 1; C < 70; C += 11) {
+        imp_shape s = MAP(1, C, C, 1);
+        double *a = covariances(s, C, C / 2 + 1), *root = doubles(s);
+        memcpy(root, a, C * C * sizeof *a);
+        imp_matrix_root(C, root, get((C * C + 2 * C) * sizeof *a));
+        for (size_t i = 0; i < C; i++)
+            for (size_t j = 0; j < C; j++) {
+                double sum = 0;
+                for (size_t k = 0; k < C; k++) sum += root[i * C + k] * root[k * C + j];
+                assert_true(root[i * C + j] == root[j * C + i]);
+                assert_true(fabs(sum - a[i * C + j]) <= 1e-6 * largest(s, a));
+            }
+    }
+    double one[] = {0, 1, 1, 0}, work[8]; /* eigenvalues 1, -1 */
+    imp_matrix_root(2, one, work);
+    for (size_t i = 0; i < 4; i++) assert_true(fabs(one[i] - 0.5) < 1e-15);
+    release_all();
+}
+
+/* No variance in the target: the trace of C. C far from semidefinite, or no number: no crash,
+ * and a number in the first case. */
+static void wasserstein_at_its_ends(void **state) {
+    (void)state;
+    op_case t = {"wasserstein.ends", &imp_op_wasserstein, .n_in = 2, .want = 1,
+        .in = {MAP(1, 19, 19, 1), MAP(1, 19, 19, 1)}, .out = MAP(1, 1, 1, 1)};
+    double one = 1, trace = 0;
+    t.dy = &one;
+    t.x[0] = covariances(t.in[0], 1, 9);
+    t.x[1] = doubles(t.in[1]);
+    fast_result r = fast_run(contexts[0], &t, 1, NULL, false);
+    const float *dx = unblocked(t.name, t.in[0], r.dx[0]);
+    for (size_t i = 0; i < 19; i++) trace += t.x[0][i * 20];
+    assert_true(fabs(r.loss - trace) <= 1e-12 * trace);
+    for (size_t i = 0; i < 19 * 19; i++) assert_true(dx[i] == (i % 20 == 0));
+    t.x[1] = covariances(t.in[1], 2, 30);
+    t.x[0] = normals(t.in[0], 3, 1e6);
+    r = fast_run(contexts[0], &t, 1, NULL, false);
+    dx = unblocked(t.name, t.in[0], r.dx[0]);
+    assert_true(isfinite(r.loss));
+    for (size_t i = 0; i < 19 * 19; i++) assert_true(isfinite(dx[i]));
+    t.x[0][5] = (double)NAN;
+    r = fast_run(contexts[0], &t, 1, NULL, false);
+    assert_true(isnan(r.loss));
+    release_all();
+}
+
 /* NaN anywhere in a map: any result, but no crash and no write outside. */
 static void pooling_of_nan(void **state) {
     (void)state;
@@ -404,6 +491,16 @@ static void shape_messages(void **state) {
             "style loss: expected a Gram matrix [1, 2, 2, 1], found [1, 2, 3, 1]"},
         {&imp_op_squared_error, {0}, {MAP(1, 2, 3, 1), MAP(1, 2, 1, 3)},
             "content loss: values are [1, 2, 3, 1], target [1, 2, 1, 3]"},
+        {&imp_op_centre, {0}, {MAP(1, 2, 3, 1), MAP(1, 2, 1, 1)},
+            "centre: expected a Gram matrix [1, 2, 2, 1], found [1, 2, 3, 1]"},
+        {&imp_op_centre, {0}, {MAP(2, 3, 3, 1), MAP(1, 3, 1, 1)},
+            "centre: expected means [2, 3, 1, 1], found [1, 3, 1, 1]"},
+        {&imp_op_guide, {0}, {MAP(1, 2, 3, 4), MAP(1, 2, 3, 4)},
+            "guide: expected one channel [1, 1, 3, 4], found [1, 2, 3, 4]"},
+        {&imp_op_wasserstein, {0}, {MAP(1, 2, 3, 1), MAP(1, 2, 3, 1)},
+            "wasserstein: expected a covariance [1, 2, 2, 1], found [1, 2, 3, 1]"},
+        {&imp_op_wasserstein, {0}, {MAP(1, 2, 2, 1), MAP(1, 3, 3, 1)},
+            "wasserstein: covariances are [1, 2, 2, 1], roots [1, 3, 3, 1]"},
         {&imp_op_resample, {0, 4, 0}, {MAP(1, 2, 3, 1)},
             "resample: expected a size of at least 1 x 1, found 0 x 4"},
     };
@@ -497,7 +594,8 @@ static size_t add_golden_tests(struct CMUnitTest *tests, char (*names)[96]) {
 int main(void) {
     static const struct CMUnitTest others[] = {cmocka_unit_test(add_to_itself),
         cmocka_unit_test(labels_of_no_class), cmocka_unit_test(largest_scores),
-        cmocka_unit_test(pooling_of_nan), cmocka_unit_test(shape_messages),
+        cmocka_unit_test(pooling_of_nan), cmocka_unit_test(root_of_a_matrix),
+        cmocka_unit_test(wasserstein_at_its_ends), cmocka_unit_test(shape_messages),
         cmocka_unit_test(resize_planes)};
     size_t n_others = sizeof others / sizeof *others;
     if (set_up()) return 1;

@@ -90,12 +90,19 @@ IMP_API imp_id imp_softmax(imp_graph *g, imp_id x);
 IMP_API imp_id imp_resample(
     imp_graph *g, imp_id x, size_t height, size_t width, imp_filter filter);
 IMP_API imp_id imp_gram(imp_graph *g, imp_id x); /* divided by H W: n, C, C, 1 */
+IMP_API imp_id imp_mean(imp_graph *g, imp_id x); /* over H W: n, C, 1, 1 */
+IMP_API imp_id imp_centre(
+    imp_graph *g, imp_id gram, imp_id mean); /* the covariance: gram - mean mean' */
+IMP_API imp_id imp_guide(
+    imp_graph *g, imp_id x, imp_id m); /* x times m, n, 1, H, W, without a gradient */
 /* Losses: one number. */
 IMP_API imp_id imp_cross_entropy(
     imp_graph *g, imp_id x, imp_id labels); /* labels: n,1,1,1 */
 IMP_API imp_id imp_content_loss(imp_graph *g, imp_id x, imp_id target);
 IMP_API imp_id imp_style_loss(imp_graph *g, imp_id gram, imp_id target);
 IMP_API imp_id imp_total_variation(imp_graph *g, imp_id x);
+IMP_API imp_id imp_wasserstein(imp_graph *g, imp_id covariance,
+    imp_id root); /* root: of the target's covariance, without a gradient */
 
 /* The graph's total is the sum of weight * loss over the losses told to it here. The
  * weight may be changed at any time, between runs too. */

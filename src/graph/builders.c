@@ -136,6 +136,18 @@ imp_id imp_gram(imp_graph *g, imp_id x) {
     return add_op(g, &imp_op_gram, NULL, 0, &x, 1);
 }
 
+imp_id imp_mean(imp_graph *g, imp_id x) {
+    return add_op(g, &imp_op_mean, NULL, 0, &x, 1);
+}
+
+imp_id imp_centre(imp_graph *g, imp_id gram, imp_id mean) {
+    return add_op(g, &imp_op_centre, NULL, 0, (imp_id[]){gram, mean}, 2);
+}
+
+imp_id imp_guide(imp_graph *g, imp_id x, imp_id m) {
+    return add_op(g, &imp_op_guide, NULL, 0, (imp_id[]){x, m}, 2);
+}
+
 imp_id imp_cross_entropy(imp_graph *g, imp_id x, imp_id labels) {
     return add_op(g, &imp_op_cross_entropy, NULL, 0, (imp_id[]){x, labels}, 2);
 }
@@ -155,4 +167,8 @@ imp_id imp_style_loss(imp_graph *g, imp_id gram, imp_id target) {
 
 imp_id imp_total_variation(imp_graph *g, imp_id x) {
     return add_op(g, &imp_op_total_variation, NULL, 0, &x, 1);
+}
+
+imp_id imp_wasserstein(imp_graph *g, imp_id covariance, imp_id root) {
+    return add_op(g, &imp_op_wasserstein, NULL, 0, (imp_id[]){covariance, root}, 2);
 }

@@ -243,6 +243,61 @@ def losses():
         case("total_variation", name, None, total_variation, [rand(*shape, scale=50)], (0,))
 
 
+def moments():
+    def mean(x):
+        return x.mean(dim=(2, 3), keepdim=True)
+
+    for name, shape in (("odd", (1, 3, 5, 7)), ("c17_batch2", (2, 17, 3, 4)),
+                        ("c33", (1, 33, 6, 9)), ("1x1", (1, 4, 1, 1))):
+        case("mean", name, None, mean, [rand(*shape)], (0,))
+
+    def centre(g, mu):
+        mu = mu.flatten(1)
+        return g - (mu[:, :, None] * mu[:, None, :])[..., None]
+
+    for name, (n, c) in (("c5", (1, 5)), ("c17_batch2", (2, 17)), ("c33", (1, 33)),
+                         ("c1", (1, 1))):
+        x = rand(n, c, 4, 5) + 1
+        case("centre", name, None, centre, [gram(x).float().to(D), mean(x).float().to(D)],
+             (0, 1))
+    case("centre", "not_symmetric", None, centre, [rand(2, 18, 18, 1), rand(2, 18, 1, 1)],
+         (0, 1))
+
+    for name, shape in (("odd", (1, 3, 5, 7)), ("c17_batch2", (2, 17, 3, 4)),
+                        ("1x1", (1, 4, 1, 1))):
+        m = rand(shape[0], 1, *shape[2:])
+        m[:, :, 0, 0] = 0
+        case("guide", name, None, torch.mul, [rand(*shape), m], (0,))
+
+
+def wasserstein():
+    def loss(x, s):
+        n, c = x.shape[:2]
+        x, s = x[..., 0], s[..., 0]
+        x = (x + x.transpose(1, 2)) / 2
+        eps = 1e-4 * (s.square().sum((1, 2)) / c).square()
+        m = s @ x @ s + eps[:, None, None] * torch.eye(c, dtype=D)
+        roots = torch.linalg.eigvalsh((m + m.transpose(1, 2)) / 2).sqrt().sum(1)
+        traces = x.diagonal(dim1=1, dim2=2).sum(1) + s.square().sum((1, 2))
+        return (traces - 2 * roots).mean()
+
+    def root(x):
+        values, vectors = torch.linalg.eigh(x[..., 0])
+        values = values.clamp(min=0).sqrt()[:, None, :]
+        return ((vectors * values) @ vectors.transpose(1, 2))[..., None]
+
+    def symmetric(x):
+        return ((x + x.transpose(1, 2)) / 2).float().to(D)
+
+    def covariances(n, c, places):
+        return symmetric(gram(rand(n, c, places, 1, scale=30)))
+
+    for name, n, c, places, target in (("c5", 1, 5, 20, 20), ("c17_batch2", 2, 17, 60, 8),
+                                       ("c33", 1, 33, 90, 20), ("c1", 1, 1, 4, 4)):
+        case("wasserstein", name, None, loss,
+             [covariances(n, c, places), symmetric(root(covariances(n, c, target)))], (0,))
+
+
 def resample():
     filters = (("bicubic", pil.BICUBIC, PIL.Image.Resampling.BICUBIC),
                ("lanczos", pil.LANCZOS, PIL.Image.Resampling.LANCZOS))
@@ -293,7 +348,8 @@ def main():
     path = sys.argv[1] if len(sys.argv) > 1 else os.path.normpath(
         os.path.join(root, "tests", "golden", "ops.safetensors"))
     for seed, group in enumerate((conv2d, linear, elementwise, pool2d, flatten, softmaxes,
-                                  losses, resample, optimisers)):
+                                  losses, resample, optimisers, moments,
+                                  wasserstein)):
         random.manual_seed(seed + 1)
         group()
     golden.write(path, out, {"made.by": "tools/oracle/ops.py", "torch": torch.__version__})
