@@ -50,9 +50,11 @@ static imp_status prepare(
     imp_ctx *ctx, const bench_settings *s, const imp_model *model, imp_style **job) {
     imp_picture content = {0}, painting = {0};
     imp_style_options o = options_for(s);
+    imp_style_source source = {.picture = &painting, .weight = 1};
     imp_status status = noise_picture(ctx, &content, s->size, 1);
     if (!status) status = noise_picture(ctx, &painting, s->size, 2);
-    if (!status) status = imp_style_new(ctx, job, model, &content, &painting, NULL, &o);
+    if (!status)
+        status = imp_style_new(ctx, job, model, &content, &source, 1, NULL, &o);
     imp_picture_free(&content);
     imp_picture_free(&painting);
     return status;

@@ -40,10 +40,10 @@ static imp_status write_ppm(imp_ctx *ctx, const char *path, const imp_picture *p
     return s;
 }
 
-static imp_status paint(imp_style *job, size_t iterations) {
+static imp_status paint(imp_style *job) {
     imp_style_progress p;
     imp_status s = imp_style_evaluate(job, &p);
-    while (!s && imp_style_done(job) < iterations && !imp_style_converged(job)) {
+    while (!s && imp_style_done(job) < imp_style_total(job)) {
         if (p.iteration % 10 == 0) printf("%3zu  loss %.5f\n", p.iteration, p.loss);
         s = imp_style_step(job, &p);
     }
@@ -57,6 +57,7 @@ int main(int argc, char **argv) {
     imp_style *job = NULL;
     imp_picture content = {0}, style = {0}, out = {0};
     imp_style_options o = imp_style_preset("painterly");
+    imp_style_source source = {.picture = &style, .weight = 1.0};
     if (argc < 4)
         return fprintf(stderr, "usage: 04_style CONTENT STYLE OUT [MODEL [N]]\n"), 2;
     if (argc > 5) o.iterations = (size_t)strtoul(argv[5], NULL, 10);
@@ -67,8 +68,8 @@ int main(int argc, char **argv) {
     if (!s && argc <= 4) /* random features: colour and texture, not strokes */
         s = imp_model_init(
             ctx, &model, &(imp_model_options){.architecture = "builtin"});
-    if (!s) s = imp_style_new(ctx, &job, model, &content, &style, NULL, &o);
-    if (!s) s = paint(job, o.iterations);
+    if (!s) s = imp_style_new(ctx, &job, model, &content, &source, 1, NULL, &o);
+    if (!s) s = paint(job);
     if (!s) s = imp_style_picture(job, &out);
     if (!s) s = write_ppm(ctx, argv[3], &out);
     if (s) fprintf(stderr, "04_style: %s\n", imp_ctx_error(ctx));

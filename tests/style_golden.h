@@ -10,6 +10,7 @@
 
 #include "golden.h"
 #include "style/style.h"
+#include "style_options.h"
 
 /* A tensor 1, 3, H, W of float32 as a picture; to be freed. */
 static inline imp_picture golden_picture(
@@ -33,7 +34,7 @@ static inline double *golden_need(
 
 /* attr: normalised, content, style, variation, replicate, average. */
 static inline imp_style_options golden_options(const double *attr) {
-    imp_style_options o = imp_style_preset("painterly");
+    imp_style_options o = normalised_options();
     o.objective = attr[0] > 0 ? IMP_NORMALISED : IMP_PLAIN;
     o.content_weight = attr[1];
     o.style_weight = attr[2];

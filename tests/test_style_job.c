@@ -50,14 +50,16 @@ static imp_style_options adam_options(void) {
 
 static imp_status try_job(imp_style **job, const imp_model *model,
     const imp_picture *content, const imp_picture *style, const imp_style_options *o) {
-    imp_status s = imp_style_new(ctx, job, model, content, style, NULL, o);
+    imp_style_source source = {.picture = style, .weight = 1};
+    imp_status s = imp_style_new(ctx, job, model, content, &source, 1, NULL, o);
     assert_true((s == IMP_OK) == (*job != NULL));
     return s;
 }
 
 static imp_style *new_job(const imp_style_options *o, const imp_picture *init) {
     imp_style *job;
-    if (imp_style_new(ctx, &job, narrow, &photo, &canvas, init, o) != IMP_OK)
+    imp_style_source source = {.picture = &canvas, .weight = 1};
+    if (imp_style_new(ctx, &job, narrow, &photo, &source, 1, init, o) != IMP_OK)
         fail_msg("%s", imp_ctx_error(ctx));
     return job;
 }
@@ -276,7 +278,7 @@ static void options_out_of_range(void **state) {
     size_t n = 0;
     for (const char *name; (name = imp_style_preset_name(n)); n++)
         assert_string_equal(imp_style_preset(name).preset, name);
-    assert_int_equal(n, 3);
+    assert_int_equal(n, 8);
     imp_style_free(NULL);
 }
 
@@ -361,7 +363,7 @@ static void not_a_number(void **state) {
 /* The content alone, from the content: the loss is 0 and nothing can better it. */
 static void converged(void **state) {
     (void)state;
-    imp_style_options o = imp_style_preset("painterly");
+    imp_style_options o = imp_style_preset("gatys");
     imp_style_progress now;
     o.style_weight = 0;
     imp_style *job = new_job(&o, NULL);
@@ -437,30 +439,33 @@ static void fitted_pictures(void **state) {
 static void estimate(void **state) {
     (void)state;
     static const size_t asked[] = {32, 48, 512};
+    imp_picture wide = {900, 900, NULL}, small = {100, 100, NULL};
+    imp_style_source source = {.picture = &wide, .weight = 1};
+    size_t bytes;
     for (size_t i = 0; i < 3; i++) {
-        imp_style_options o = imp_style_preset("painterly");
-        imp_objective_state objective;
-        size_t bytes, w, h;
+        imp_style_options o = imp_style_preset("gatys");
+        size_t w, h;
         o.size = asked[i];
+        o.history = 10;
         assert_int_equal(
-            imp_style_estimate(ctx, narrow, 600, 400, 900, 900, &o, &bytes), IMP_OK);
+            imp_style_estimate(ctx, narrow, 600, 400, &source, 1, &o, &bytes), IMP_OK);
         imp_style_size(600, 400, o.size, &w, &h);
+        assert_true(bytes >= 25 * 3 * w * h * sizeof(float));
+        o.terms[IMP_TERM_NEAREST] = 1; /* targets and places more */
+        size_t more;
         assert_int_equal(
-            imp_objective_build(ctx, &objective, narrow, &o, w, h, o.size, o.size),
-            IMP_OK);
-        size_t parts = imp_objective_bytes(&objective);
-        assert_true(parts >= imp_graph_bytes(objective.graph));
-        assert_true(bytes >= parts + 25 * 3 * w * h * sizeof(float));
-        imp_objective_free(&objective);
+            imp_style_estimate(ctx, narrow, 600, 400, &source, 1, &o, &more), IMP_OK);
+        assert_true(more > bytes);
     }
-    imp_style_options o = adam_options();
-    size_t bytes; /* nothing of it is allocated */
+    imp_style_options o = adam_options(); /* nothing of it is allocated */
     o.size = 100000;
+    source.picture = &small;
     assert_int_equal(
-        imp_style_estimate(ctx, narrow, 100000, 100000, 100, 100, &o, &bytes), IMP_OK);
+        imp_style_estimate(ctx, narrow, 100000, 100000, &source, 1, &o, &bytes),
+        IMP_OK);
     assert_true(bytes > (size_t)1 << 40);
     o.size = 16;
-    assert_failed(imp_style_estimate(ctx, narrow, 100, 50, 100, 100, &o, &bytes),
+    assert_failed(imp_style_estimate(ctx, narrow, 100, 50, &source, 1, &o, &bytes),
         IMP_ERR_DATA, "16 x 16");
 }
 

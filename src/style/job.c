@@ -1,20 +1,40 @@
 /* SPDX-License-Identifier: MIT
  *
- * job.c: paint. The image is three planes R, G, B of 0..255, and that is what the
- * optimiser moves: for a network that sees 0..255 less a mean, the same steps as in its
- * own space.
+ * job.c: paint, scale after scale. The image is three planes R, G, B of 0..255, and that is
+ * what the optimiser moves: for a network that sees 0..255 less a mean, the same steps as in
+ * its own space.
  */
-#include "kernel/reduce.h"
-#include "model/model.h"
-#include "style/style.h"
-
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernel/reduce.h"
+#include "model/model.h"
+#include "style/style.h"
+
+#define MAX_SCALES 32
+#define WINDOW     10 /* iterations over which a gain is looked at */
+
+typedef struct scale {
+    size_t width, height, iterations;
+} scale;
+
 struct imp_style {
     imp_ctx *ctx;
+    const imp_model *model;
     imp_style_options options;
+    imp_style_layers layers;
+    imp_scene scene;      /* at the last scale; planes as long as they are needed */
+    float *color;         /* the content's own colours, or NULL */
+    size_t width, height; /* of the painted picture */
+    scale scales[MAX_SCALES];
+    size_t n_scales, at;
+    size_t done, done_here; /* iterations: in all, at this scale */
+    bool ended;             /* this scale: no step betters it, or too little */
+    double losses[WINDOW];  /* of the last iterations of this scale, in turn */
+
+    /* of this scale */
+    imp_scene present;
     imp_objective_state objective;
     float *image;
     float *gradient, *best; /* Adam: best is the image of the lowest loss */
@@ -24,45 +44,39 @@ struct imp_style {
     imp_gradient *adam;
     imp_lbfgs *lbfgs;
     imp_style_progress parts; /* of the last evaluation */
-    size_t done;
-    bool converged;
 };
 
-void imp_style_size(
-    size_t width, size_t height, size_t size, size_t *out_width, size_t *out_height) {
-    size_t longest = width > height ? width : height;
-    *out_width = width;
-    *out_height = height;
-    if (longest <= size || longest == 0) return;
-    double factor = (double)size / (double)longest;
-    size_t w = (size_t)floor((double)width * factor + 0.5);
-    size_t h = (size_t)floor((double)height * factor + 0.5);
-    *out_width = w < 1 ? 1 : w;
-    *out_height = h < 1 ? 1 : h;
+/* --- scales --- */
+
+/* From small to large: sides that fall by sqrt 2 from the last, as long as the longest is at
+ * least first_size and every picture large enough for the layers. */
+static size_t choose_scales(
+    scale *out, const imp_scene *last, const imp_style_options *o, size_t least_side) {
+    scale list[MAX_SCALES];
+    size_t n = 0;
+    double longest = (double)(last->width > last->height ? last->width : last->height);
+    for (; n < MAX_SCALES; n++) {
+        double side = floor(longest / pow(2.0, 0.5 * (double)n) + 0.5);
+        scale *s = &list[n];
+        imp_style_size(last->width, last->height, (size_t)side, &s->width, &s->height);
+        s->iterations = n == 0 ? o->iterations : o->scale_iterations;
+        if (n == 0) continue;
+        bool large = s->width >= least_side && s->height >= least_side;
+        for (size_t i = 0; i < last->n_views; i++) {
+            const imp_view *v = &last->views[i];
+            double shorter = (double)(v->width < v->height ? v->width : v->height);
+            large &= shorter * side / longest >= (double)least_side;
+        }
+        if (o->first_size == 0 || side < (double)o->first_size || !large) break;
+    }
+    for (size_t i = 0; i < n; i++) out[i] = list[n - 1 - i];
+    return n;
 }
 
-/* Sizes of the painted picture and of the style as the network sees it. */
-typedef struct sizes {
-    size_t width, height, style_width, style_height;
-} sizes;
-
-static sizes choose_sizes(
-    size_t w, size_t h, size_t sw, size_t sh, const imp_style_options *o) {
-    sizes s;
-    imp_style_size(w, h, o->size, &s.width, &s.height);
-    size_t longest = s.width > s.height ? s.width : s.height;
-    imp_style_size(sw, sh, o->style_size ? o->style_size : longest, &s.style_width,
-        &s.style_height);
-    return s;
-}
-
-/* Images that the job and its optimiser hold: the image itself and, of Adam, gradient, best,
- * m, v; of L-BFGS, its pairs and five vectors. The pictures it is made from are held by the
- * caller meanwhile. */
+/* Images that the optimiser holds: of Adam gradient, best, m, v; of L-BFGS its pairs and five
+ * vectors. */
 static size_t images_held(const imp_style_options *o) {
-    size_t optimiser = o->optimizer == IMP_ADAM ? 4 : 2 * o->history + 5;
-    size_t pictures = o->init == IMP_INIT_PICTURE ? 2 : 1;
-    return 1 + optimiser + pictures;
+    return o->optimizer == IMP_ADAM ? 4 : 2 * o->history + 5;
 }
 
 /* Floats of the weights of the layers up to `last`. */
@@ -74,22 +88,33 @@ static size_t weights_to(const imp_model *model, const char *last) {
     return sum;
 }
 
+/* Pictures beside the image: the caller's, and ours of all scales and of this one. */
+static size_t picture_floats(const imp_scene *s, const imp_style_options *o) {
+    size_t painted = 3 * s->width * s->height, sum = 2 * imp_scene_floats(s);
+    if (o->init == IMP_INIT_PICTURE) sum += painted;
+    if (o->colors == IMP_COLORS_LUMINANCE) sum += painted;
+    return sum;
+}
+
 imp_status imp_style_estimate(imp_ctx *ctx, const imp_model *model, size_t width,
-    size_t height, size_t style_width, size_t style_height,
+    size_t height, const imp_style_source *sources, size_t n,
     const imp_style_options *options, size_t *bytes) {
-    imp_objective_state o;
-    sizes s = choose_sizes(width, height, style_width, style_height, options);
-    imp_status status = imp_objective_build(
-        ctx, &o, model, options, s.width, s.height, s.style_width, s.style_height);
+    imp_objective_state o = {0};
+    imp_style_layers layers;
+    imp_scene scene;
     *bytes = 0;
-    if (!status) {
-        size_t floats = weights_to(model, o.layers.last) +
-                        3 * images_held(options) * s.width * s.height +
-                        3 * s.style_width * s.style_height;
+    imp_status s = imp_style_layers_choose(ctx, &layers, model, options);
+    if (!s) s = imp_scene_measure(ctx, &scene, width, height, sources, n, options);
+    if (!s) s = imp_objective_build(ctx, &o, model, options, &layers, &scene);
+    if (!s) {
+        size_t images = 1 + images_held(options);
+        size_t floats = weights_to(model, layers.last) +
+                        3 * images * scene.width * scene.height +
+                        picture_floats(&scene, options);
         *bytes = imp_objective_bytes(&o) + floats * sizeof(float);
     }
     imp_objective_free(&o);
-    return status;
+    return s;
 }
 
 imp_status imp_style_load(
@@ -100,60 +125,21 @@ imp_status imp_style_load(
         layers[n++] = options->content_layers[i];
     for (size_t i = 0; i < IMP_STYLE_MAX_LAYERS && options->style_layers[i]; i++)
         layers[n++] = options->style_layers[i];
+    bool nearest = options->terms[IMP_TERM_NEAREST] > 0.0;
+    for (size_t i = 0;
+         nearest && i < IMP_STYLE_MAX_LAYERS && options->nearest_layers[i]; i++)
+        layers[n++] = options->nearest_layers[i];
     return imp_model_load_layers(ctx, out, path, layers, n);
 }
 
-typedef struct clamp_job {
-    float *x;
-    size_t n;
-} clamp_job;
-
-static void clamp_task(void *arg, size_t task, int thread) {
-    (void)thread;
-    const clamp_job *j = arg;
-    imp_chunk k = imp_chunk_of(j->n, task);
-    for (float *x = j->x + k.first, *end = x + k.count; x < end; x++)
-        *x = *x < 0.0f ? 0.0f : *x > 255.0f ? 255.0f : *x;
-}
-
-/* A picture at a size: Lanczos, within 0..255; bit for bit where it has the size. */
-static imp_status resize_picture(
-    imp_ctx *ctx, const imp_picture *p, size_t width, size_t height, float *out) {
-    imp_status s = imp_resize(
-        ctx, out, height, width, p->planes, 3, p->height, p->width, IMP_LANCZOS);
-    if (s || (p->width == width && p->height == height)) return s;
-    clamp_job j = {out, 3 * width * height};
-    imp_parallel(ctx, imp_chunk_count(j.n), clamp_task, &j);
-    return IMP_OK;
-}
-
-imp_status imp_style_fit(
-    imp_ctx *ctx, imp_picture *picture, size_t width, size_t height) {
-    imp_picture fitted;
-    if (picture->width == width && picture->height == height) return IMP_OK;
-    imp_status s = imp_picture_new(ctx, &fitted, width, height);
-    if (!s) s = resize_picture(ctx, picture, width, height, fitted.planes);
-    imp_picture_free(s ? &fitted : picture);
-    if (!s) *picture = fitted;
-    return s;
-}
-
-/* *out: p at a size: p itself where it has it, else *made, the caller's to free. */
-static imp_status picture_at(imp_ctx *ctx, const imp_picture *p, size_t width,
-    size_t height, imp_picture *made, const float **out) {
-    *made = (imp_picture){0};
-    *out = p->planes;
-    if (p->width == width && p->height == height) return IMP_OK;
-    imp_status s = imp_picture_new(ctx, made, width, height);
-    *out = made->planes;
-    return s ? s : resize_picture(ctx, p, width, height, made->planes);
-}
+/* --- a scale begins --- */
 
 /* noise: u; mix: half content, half u; u uniform in [-20, 20], both in the network's
  * space less its mean. */
-static void start_from_noise(imp_style *job, const float *content) {
-    imp_input_spec spec = imp_model_describe(job->objective.model).input;
-    size_t count = job->objective.width * job->objective.height;
+static void start_from_noise(imp_style *job) {
+    const float *content = job->present.content;
+    imp_input_spec spec = imp_model_describe(job->model).input;
+    size_t count = job->present.width * job->present.height;
     float share = job->options.init == IMP_INIT_MIX ? 0.5f : 0.0f;
     for (size_t c = 0; c < 3; c++) {
         float mean = spec.mean[spec.bgr ? 2 - c : c] * 255.0f / spec.range;
@@ -166,21 +152,31 @@ static void start_from_noise(imp_style *job, const float *content) {
     }
 }
 
-static imp_status start_image(
-    imp_style *job, const float *content, const imp_picture *init) {
-    const imp_objective_state *o = &job->objective;
-    size_t count = 3 * o->width * o->height;
-    switch (job->options.init) {
-    case IMP_INIT_CONTENT:
-        memcpy(job->image, content, count * sizeof *content);
-        return IMP_OK;
-    case IMP_INIT_PICTURE:
-        if (!init) return imp_fail(job->ctx, IMP_ERR_ARG, "init: no picture was given");
-        return resize_picture(job->ctx, init, o->width, o->height, job->image);
-    default:
-        start_from_noise(job, content);
-        return IMP_OK;
-    }
+/* The image at this scale: the start's, or what was painted at the scale before. */
+static imp_status start_image(imp_style *job, const imp_picture *init) {
+    const imp_scene *s = &job->present;
+    if (init)
+        return imp_fit_planes(job->ctx, &job->image, s->width, s->height, init->planes,
+            3, init->width, init->height, 255.0f);
+    size_t count = 3 * s->width * s->height;
+    job->image = malloc(count * sizeof *job->image);
+    if (!job->image) return imp_fail(job->ctx, IMP_ERR_LIMIT, "style: no memory");
+    if (job->options.init == IMP_INIT_CONTENT)
+        memcpy(job->image, s->content, count * sizeof *job->image);
+    else
+        start_from_noise(job);
+    return IMP_OK;
+}
+
+static imp_status enlarge_image(imp_style *job, scale from) {
+    const imp_scene *s = &job->present;
+    float *image = malloc(3 * s->width * s->height * sizeof *image);
+    if (!image) return imp_fail(job->ctx, IMP_ERR_LIMIT, "style: no memory");
+    imp_status status = imp_resize(job->ctx, image, s->height, s->width, job->image, 3,
+        from.height, from.width, IMP_BICUBIC);
+    free(job->image);
+    job->image = image;
+    return status;
 }
 
 /* An Adam that remembers nothing, in place of the one there is. */
@@ -194,37 +190,54 @@ static imp_status make_adam(imp_style *job, size_t count) {
     return IMP_OK;
 }
 
-static imp_status make_optimiser(imp_style *job, size_t count) {
-    if (job->options.optimizer == IMP_LBFGS)
+/* An optimiser that remembers nothing. */
+static imp_status make_optimiser(imp_style *job) {
+    size_t count = 3 * job->present.width * job->present.height;
+    if (job->options.optimizer == IMP_LBFGS) {
+        imp_lbfgs_free(job->lbfgs);
+        job->lbfgs = NULL;
         return imp_lbfgs_new(job->ctx, &job->lbfgs, count, job->options.history);
+    }
+    free(job->best);
+    free(job->gradient);
     job->best = malloc(count * sizeof *job->best);
     job->gradient = malloc(count * sizeof *job->gradient);
     if (!job->best || !job->gradient)
         return imp_fail(job->ctx, IMP_ERR_LIMIT, "style: no memory");
     job->best_parts.loss = INFINITY;
     job->rate = job->options.rate;
+    job->retries = 0;
     return make_adam(job, count);
 }
 
-/* Resized pictures live only until the targets are computed. */
-static imp_status prepare(imp_style *job, const imp_picture *content,
-    const imp_picture *style, const imp_picture *init, sizes s) {
-    imp_picture made[2];
-    const float *c, *y;
-    imp_status status = picture_at(job->ctx, content, s.width, s.height, &made[0], &c);
-    job->image = status ? NULL : malloc(3 * s.width * s.height * sizeof *job->image);
-    if (!status && !job->image)
-        status = imp_fail(job->ctx, IMP_ERR_LIMIT, "style: no memory");
-    if (!status) status = start_image(job, c, init);
+/* Begin scale number `at`. What the job holds of the pictures is let go where no later scale
+ * and no later match needs it. */
+static imp_status begin_scale(imp_style *job, size_t at, const imp_picture *init) {
+    scale s = job->scales[at], before = job->scales[job->at];
+    bool again = job->options.rematch > 0 && job->options.terms[IMP_TERM_NEAREST] > 0;
+    imp_objective_free(&job->objective);
+    imp_scene_free(&job->present);
+    imp_lbfgs_free(job->lbfgs);
+    job->lbfgs = NULL;
+    job->objective = (imp_objective_state){0};
+    job->at = at;
+    job->done_here = 0;
+    job->ended = false;
+    imp_status status =
+        imp_scene_at(job->ctx, &job->present, &job->scene, s.width, s.height);
+    if (!status) status = at == 0 ? start_image(job, init) : enlarge_image(job, before);
+    if (!status)
+        status = imp_objective_build(job->ctx, &job->objective, job->model,
+            &job->options, &job->layers, &job->present);
     if (!status)
         status =
-            picture_at(job->ctx, style, s.style_width, s.style_height, &made[1], &y);
-    else
-        made[1] = (imp_picture){0};
-    if (!status) status = imp_objective_prepare(job->ctx, &job->objective, c, y);
-    imp_picture_free(&made[0]);
-    imp_picture_free(&made[1]);
-    return status ? status : make_optimiser(job, 3 * s.width * s.height);
+            imp_targets_prepare(job->ctx, &job->objective, at == 0 ? NULL : job->image);
+    if (status || again) return status ? status : make_optimiser(job);
+    if (at + 1 == job->n_scales) imp_scene_free(&job->scene);
+    imp_scene_free(&job->present);
+    job->present.width = s.width;
+    job->present.height = s.height;
+    return make_optimiser(job);
 }
 
 static imp_status check_options(imp_ctx *ctx, const imp_style_options *o) {
@@ -233,12 +246,14 @@ static imp_status check_options(imp_ctx *ctx, const imp_style_options *o) {
         return imp_fail(ctx, IMP_ERR_ARG, "optimizer: expected Adam or L-BFGS");
     if (o->optimizer == IMP_LBFGS && o->history < 1)
         return imp_fail(ctx, IMP_ERR_ARG, "history: expected at least 1");
-    const double weights[] = {
-        o->content_weight, o->style_weight, o->tv_weight, o->rate};
+    const double weights[] = {o->content_weight, o->style_weight, o->tv_weight, o->rate,
+        o->style_scale, o->tolerance, o->range_weight, o->terms[0], o->terms[1],
+        o->terms[2], o->terms[3]};
     for (size_t i = 0; i < sizeof weights / sizeof *weights; i++)
         if (!isfinite(weights[i]) || weights[i] < 0.0)
             return imp_fail(ctx, IMP_ERR_ARG,
-                "weights and rate: expected 0 or more, found %g", weights[i]);
+                "weights, rate, scale and tolerance: expected 0 or more, found %g",
+                weights[i]);
     size_t given = o->layer_weights_given ? IMP_STYLE_MAX_LAYERS : 0;
     for (size_t i = 0; i < given && o->style_layers[i]; i++)
         if (!isfinite(o->layer_weights[i]) || o->layer_weights[i] < 0.0)
@@ -249,20 +264,33 @@ static imp_status check_options(imp_ctx *ctx, const imp_style_options *o) {
 }
 
 imp_status imp_style_new(imp_ctx *ctx, imp_style **out, const imp_model *model,
-    const imp_picture *content, const imp_picture *style, const imp_picture *init,
-    const imp_style_options *options) {
+    const imp_picture *content, const imp_style_source *sources, size_t n,
+    const imp_picture *init, const imp_style_options *options) {
     *out = NULL;
     imp_status status = check_options(ctx, options);
+    if (!status && options->init == IMP_INIT_PICTURE && !init)
+        status = imp_fail(ctx, IMP_ERR_ARG, "init: no picture was given");
     if (status) return status;
     imp_style *job = calloc(1, sizeof *job);
     if (!job) return imp_fail(ctx, IMP_ERR_LIMIT, "style: no memory");
     job->ctx = ctx;
+    job->model = model;
     job->options = *options;
-    sizes s = choose_sizes(
-        content->width, content->height, style->width, style->height, options);
-    status = imp_objective_build(ctx, &job->objective, model, options, s.width,
-        s.height, s.style_width, s.style_height);
-    if (!status) status = prepare(job, content, style, init, s);
+    imp_scene *scene = &job->scene;
+    status = imp_style_layers_choose(ctx, &job->layers, model, options);
+    if (!status)
+        status = imp_scene_measure(
+            ctx, scene, content->width, content->height, sources, n, options);
+    if (!status)
+        status = imp_scene_load(
+            ctx, scene, content, sources, n, options->colors, &job->color);
+    if (!status) {
+        job->n_scales =
+            choose_scales(job->scales, scene, options, job->layers.least_side);
+        job->width = scene->width;
+        job->height = scene->height;
+        status = begin_scale(job, 0, options->init == IMP_INIT_PICTURE ? init : NULL);
+    }
     if (status)
         imp_style_free(job);
     else
@@ -273,8 +301,11 @@ imp_status imp_style_new(imp_ctx *ctx, imp_style **out, const imp_model *model,
 void imp_style_free(imp_style *job) {
     if (!job) return;
     imp_objective_free(&job->objective);
+    imp_scene_free(&job->present);
+    imp_scene_free(&job->scene);
     imp_gradient_free(job->adam);
     imp_lbfgs_free(job->lbfgs);
+    free(job->color);
     free(job->image);
     free(job->gradient);
     free(job->best);
@@ -284,6 +315,10 @@ void imp_style_free(imp_style *job) {
 static imp_status report(imp_style *job, imp_style_progress *out) {
     *out = job->parts;
     out->iteration = job->done;
+    out->scale = job->at;
+    out->scales = job->n_scales;
+    out->width = job->present.width;
+    out->height = job->present.height;
     if (isfinite(job->parts.loss)) return IMP_OK;
     return imp_fail(job->ctx, IMP_ERR_NUMERIC,
         "iteration %zu: the loss is not finite: try a lower rate or weight", job->done);
@@ -329,7 +364,7 @@ static imp_status step_back(imp_style *job, size_t count) {
 }
 
 static imp_status adam_step(imp_style *job, imp_style_progress *out) {
-    size_t count = 3 * job->objective.width * job->objective.height;
+    size_t count = 3 * job->present.width * job->present.height;
     double loss = imp_objective_evaluate(
         job->ctx, &job->objective, job->image, job->gradient, &job->parts);
     job->done++;
@@ -343,13 +378,12 @@ static imp_status adam_step(imp_style *job, imp_style_progress *out) {
         }
         imp_gradient_step(job->adam, job->image, job->gradient, job->rate);
     }
-    *out = job->parts;
-    out->iteration = job->done;
-    return s;
+    imp_status told = report(job, out);
+    return s ? s : told;
 }
 
 imp_status imp_style_finish(imp_style *job, imp_style_progress *out) {
-    size_t count = 3 * job->objective.width * job->objective.height;
+    size_t count = 3 * job->present.width * job->present.height;
     if (job->adam) {
         imp_objective_evaluate(
             job->ctx, &job->objective, job->image, NULL, &job->parts);
@@ -369,7 +403,7 @@ static imp_status lbfgs_step(imp_style *job, imp_style_progress *out) {
     imp_status s = imp_lbfgs_step(job->lbfgs, job->image, lbfgs_loss, job, &loss);
     job->done++;
     if (s == IMP_ERR_NUMERIC && isfinite(loss)) { /* no lower loss is to be found */
-        job->converged = true;
+        job->ended = true;
         imp_objective_evaluate(
             job->ctx, &job->objective, job->image, NULL, &job->parts);
         s = IMP_OK;
@@ -377,21 +411,57 @@ static imp_status lbfgs_step(imp_style *job, imp_style_progress *out) {
     return s ? s : report(job, out);
 }
 
+/* Too little gained over the last iterations of this scale? */
+static bool is_flat(imp_style *job, double loss) {
+    double *before = &job->losses[job->done_here % WINDOW], old = *before;
+    *before = loss;
+    return job->options.tolerance > 0 && job->done_here >= WINDOW &&
+           old - loss < job->options.tolerance * loss;
+}
+
 imp_status imp_style_step(imp_style *job, imp_style_progress *out) {
-    return job->lbfgs ? lbfgs_step(job, out) : adam_step(job, out);
+    imp_status s = IMP_OK;
+    size_t wanted = job->scales[job->at].iterations, again = job->options.rematch;
+    while (job->at + 1 < job->n_scales && (job->ended || job->done_here >= wanted)) {
+        s = begin_scale(job, job->at + 1, NULL);
+        if (s) return s;
+        wanted = job->scales[job->at].iterations;
+    }
+    if (job->layers.n_nearest && again && job->done_here &&
+        job->done_here % again == 0) {
+        s = imp_targets_rematch(job->ctx, &job->objective, job->image);
+        if (!s) s = make_optimiser(job);
+    }
+    if (!s) s = job->lbfgs ? lbfgs_step(job, out) : adam_step(job, out);
+    if (!s && is_flat(job, out->loss)) job->ended = true;
+    job->done_here++;
+    return s;
 }
 
 size_t imp_style_done(const imp_style *job) {
     return job->done;
 }
 
+size_t imp_style_total(const imp_style *job) {
+    size_t wanted = job->scales[job->at].iterations, sum = job->done;
+    if (!job->ended && wanted > job->done_here) sum += wanted - job->done_here;
+    for (size_t i = job->at + 1; i < job->n_scales; i++)
+        sum += job->scales[i].iterations;
+    return sum;
+}
+
 bool imp_style_converged(const imp_style *job) {
-    return job->converged;
+    return job->ended && job->at + 1 == job->n_scales;
 }
 
 imp_status imp_style_picture(const imp_style *job, imp_picture *out) {
-    const imp_objective_state *o = &job->objective;
-    imp_status s = imp_picture_new(job->ctx, out, o->width, o->height);
-    if (!s) memcpy(out->planes, job->image, 3 * o->width * o->height * sizeof(float));
+    imp_status s = imp_picture_new(job->ctx, out, job->width, job->height);
+    if (s) return s;
+    s = imp_resize(job->ctx, out->planes, job->height, job->width, job->image, 3,
+        job->present.height, job->present.width, IMP_BICUBIC);
+    if (s)
+        imp_picture_free(out);
+    else if (job->color)
+        imp_colors_restore(out->planes, job->color, job->width * job->height);
     return s;
 }

@@ -71,13 +71,31 @@ static imp_status choose_style(imp_ctx *ctx, imp_style_layers *out, const imp_mo
     return IMP_OK;
 }
 
+static imp_status choose_nearest(imp_ctx *ctx, imp_style_layers *out,
+    const imp_model *m, const imp_style_options *o) {
+    if (o->terms[IMP_TERM_NEAREST] <= 0.0) return IMP_OK;
+    for (size_t i = 0; i < IMP_STYLE_MAX_LAYERS && o->nearest_layers[i]; i++) {
+        const char *name = o->nearest_layers[i];
+        if (position(m, name) != SIZE_MAX)
+            out->name[out->n_content + out->n_style + out->n_nearest++] = name;
+        else if (o->nearest_named)
+            return lacks(ctx, m, name);
+    }
+    return IMP_OK;
+}
+
 imp_status imp_style_layers_choose(imp_ctx *ctx, imp_style_layers *out,
     const imp_model *m, const imp_style_options *o) {
     memset(out, 0, sizeof *out);
+    if (imp_model_describe(m).input.channels != 3)
+        return imp_fail(ctx, IMP_ERR_MODEL,
+            "model %s: expected a network of three channels",
+            imp_model_describe(m).architecture);
     imp_status s = choose_content(ctx, out, m, o);
     if (!s) s = choose_style(ctx, out, m, o);
+    if (!s) s = choose_nearest(ctx, out, m, o);
     if (s) return s;
-    size_t n = out->n_content + out->n_style, deepest = 0;
+    size_t n = out->n_content + out->n_style + out->n_nearest, deepest = 0;
     if (n == 0)
         return imp_fail(ctx, IMP_ERR_MODEL,
             "model %s: expected some of the content and style layers, found none",
@@ -92,7 +110,6 @@ imp_status imp_style_layers_choose(imp_ctx *ctx, imp_style_layers *out,
     }
     for (size_t i = 0; i < out->n_style; i++) {
         double equal = 1.0 / (double)out->n_style;
-        out->reported[i] = out->weight[i] >= 0.0 ? out->weight[i] : equal;
         if (out->weight[i] < 0.0)
             out->weight[i] = o->objective == IMP_NORMALISED ? 1.0 : equal;
     }

@@ -11,23 +11,78 @@
 #define STYLE_LAYERS                                                                   \
     { "relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1" }
 
+#define NEAREST_LAYERS                                                                 \
+    {                                                                                  \
+        "relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1", "relu3_2", "relu3_3",   \
+            "relu3_4"                                                                  \
+    }
+
+/* What the presets of the normalised objective share. */
+#define NORMALISED                                                                     \
+    .objective = IMP_NORMALISED, .size = 512, .optimizer = IMP_LBFGS, .history = 10,   \
+    .rate = 2.0, .style_weight = 1.0, .range_weight = 300.0,                           \
+    .content_layers = CONTENT_LAYERS, .style_layers = STYLE_LAYERS,                    \
+    .nearest_layers = NEAREST_LAYERS, .pooling = IMP_POOL_MAX,                         \
+    .first = IMP_PAD_REPLICATE
+
 static const imp_style_options presets[] = {
-    /* The normalised objective at one scale: weights that suit every picture. */
     {
         .preset = "painterly",
-        .objective = IMP_NORMALISED,
-        .size = 512,
-        .iterations = 150,
-        .optimizer = IMP_LBFGS,
-        .history = 10,
-        .rate = 2.0,
+        NORMALISED,
+        .first_size = 180,
+        .scale_iterations = 40,
+        .iterations = 80,
         .content_weight = 0.5,
-        .style_weight = 1.0,
-        .content_layers = CONTENT_LAYERS,
-        .style_layers = STYLE_LAYERS,
-        .pooling = IMP_POOL_MAX,
-        .first = IMP_PAD_REPLICATE,
-        .init = IMP_INIT_CONTENT,
+        .terms = {[IMP_TERM_GRAM] = 1.0, [IMP_TERM_NEAREST] = 1.0},
+    },
+    {
+        .preset = "faithful",
+        NORMALISED,
+        .first_size = 360,
+        .scale_iterations = 30,
+        .iterations = 60,
+        .content_weight = 2.0,
+        .terms = {[IMP_TERM_GRAM] = 1.0, [IMP_TERM_NEAREST] = 1.0},
+    },
+    {
+        .preset = "bold",
+        NORMALISED,
+        .first_size = 128,
+        .scale_iterations = 60,
+        .iterations = 80,
+        .content_weight = 0.15,
+        .terms = {[IMP_TERM_GRAM] = 1.0, [IMP_TERM_NEAREST] = 1.0},
+    },
+    /* No content: a picture of the painting's matter at any size, from noise. */
+    {
+        .preset = "texture",
+        NORMALISED,
+        .first_size = 64,
+        .scale_iterations = 60,
+        .iterations = 60,
+        .content_weight = 0.0,
+        .terms = {[IMP_TERM_GRAM] = 1.0},
+        .init = IMP_INIT_NOISE,
+    },
+    /* Colour and light of a photograph. */
+    {
+        .preset = "photo",
+        NORMALISED,
+        .first_size = 0,
+        .iterations = 60,
+        .content_weight = 5.0,
+        .tv_weight = 0.0,
+        .terms = {[IMP_TERM_COV] = 1.0},
+    },
+    /* A draft: most of the work is done where it is cheap. */
+    {
+        .preset = "fast",
+        NORMALISED,
+        .first_size = 128,
+        .scale_iterations = 24,
+        .iterations = 6,
+        .content_weight = 0.5,
+        .terms = {[IMP_TERM_GRAM] = 1.0},
     },
     /* The course project that impasto grew from: Adam, from content mixed with noise. */
     {
@@ -40,8 +95,10 @@ static const imp_style_options presets[] = {
         .rate = 1.0,
         .content_weight = 1.0,
         .style_weight = 500.0,
+        .terms = {[IMP_TERM_GRAM] = 1.0},
         .content_layers = CONTENT_LAYERS,
         .style_layers = STYLE_LAYERS,
+        .nearest_layers = NEAREST_LAYERS,
         .pooling = IMP_POOL_MAX,
         .first = IMP_PAD_ZERO,
         .init = IMP_INIT_MIX,
@@ -58,8 +115,10 @@ static const imp_style_options presets[] = {
         .rate = 2.0,
         .content_weight = 1.0,
         .style_weight = 1e-3,
+        .terms = {[IMP_TERM_GRAM] = 1.0},
         .content_layers = CONTENT_LAYERS,
         .style_layers = STYLE_LAYERS,
+        .nearest_layers = NEAREST_LAYERS,
         .pooling = IMP_POOL_MAX,
         .first = IMP_PAD_ZERO,
         .init = IMP_INIT_CONTENT,

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * guides.c: the part of a feature map that belongs to a region (Gatys et al. 2017,
+ * "Controlling perceptual factors in neural style transfer", section 4.1). A mask is halved
+ * with every pool of the network, by the means of 2 x 2; its weights w have the mean 1, so
+ * that statistics of a region are of the size of those of a whole picture:
+ *
+ *     mean(i)  = 1/P sum_p w(p) X(i,p)
+ *     G(i,j)   = 1/P sum_p (sqrt(w(p)) X(i,p)) (sqrt(w(p)) X(j,p))
+ */
+#include <math.h>
+#include <stdlib.h>
+
+#include "graph/graph.h"
+#include "style/style.h"
+
+#define ROOM (sizeof((imp_guides *)0)->map / sizeof *((imp_guides *)0)->map)
+
+imp_id imp_guides_apply(
+    imp_graph *g, imp_guides *guides, size_t k, imp_id x, bool root) {
+    imp_shape s = imp_graph_shape(g, x);
+    s.c = 1;
+    for (size_t i = 0; i < guides->n; i++) {
+        imp_shape m = imp_graph_shape(g, guides->map[i].id);
+        if (guides->map[i].mask == k && guides->map[i].root == root && m.h == s.h &&
+            m.w == s.w)
+            return imp_guide(g, x, guides->map[i].id);
+    }
+    imp_id id = imp_graph_input(g, "guide", s, false);
+    if (guides->n == ROOM) return IMP_NONE; /* the graph refuses it as an input */
+    guides->map[guides->n].mask = k;
+    guides->map[guides->n].root = root;
+    guides->map[guides->n++].id = id;
+    return imp_guide(g, x, id);
+}
+
+/* Means of 2 x 2, in place. */
+static void halve(float *x, size_t *width, size_t *height) {
+    size_t w = *width / 2, h = *height / 2;
+    for (size_t i = 0; i < h; i++)
+        for (size_t j = 0; j < w; j++) {
+            const float *a = x + 2 * i * *width + 2 * j, *b = a + *width;
+            x[i * w + j] = 0.25f * (a[0] + a[1] + b[0] + b[1]);
+        }
+    *width = w;
+    *height = h;
+}
+
+static imp_status fill(
+    imp_ctx *ctx, imp_graph *g, const imp_guides *guides, size_t i, float *plane) {
+    imp_shape s = imp_graph_shape(g, guides->map[i].id);
+    size_t w = guides->width, h = guides->height;
+    for (size_t p = 0; p < w * h; p++) plane[p] = guides->mask[guides->map[i].mask][p];
+    while (w > s.w && h > s.h) halve(plane, &w, &h);
+    double sum = 0;
+    for (size_t p = 0; p < w * h; p++) sum += (double)plane[p];
+    if (w != s.w || h != s.h || !(sum > 0))
+        return imp_fail(ctx, IMP_ERR_DATA,
+            "mask %zu: expected something white at %zu x %zu, found nothing",
+            guides->map[i].mask + 1, s.w, s.h);
+    float factor = (float)((double)(w * h) / sum),
+          *out = imp_graph_data(g, guides->map[i].id);
+    for (size_t p = 0; p < w * h; p++) {
+        float weight = plane[p] * factor;
+        out[p * 16] = guides->map[i].root ? sqrtf(weight) : weight;
+        for (size_t k = 1; k < 16; k++) out[p * 16 + k] = 0.0f;
+    }
+    return IMP_OK;
+}
+
+imp_status imp_guides_fill(imp_ctx *ctx, imp_graph *g, const imp_guides *guides) {
+    if (guides->n == 0) return IMP_OK;
+    float *plane = malloc(guides->width * guides->height * sizeof *plane);
+    imp_status s = plane ? IMP_OK : imp_fail(ctx, IMP_ERR_LIMIT, "style: no memory");
+    for (size_t i = 0; i < guides->n && !s; i++) s = fill(ctx, g, guides, i, plane);
+    free(plane);
+    return s;
+}
