@@ -84,7 +84,7 @@ static void tell(
 static int classify(imp_ctx *ctx, const imp_model *model, const values *v,
     const char *file, float *p, answer *answers) {
     imp_picture picture;
-    int status = app_image_load(ctx, &picture, file);
+    int status = app_image_load(ctx, &picture, file, NULL);
     if (status) return status;
     static const imp_fit fits[] = {IMP_FIT_SQUASH, IMP_FIT_CROP};
     imp_fit fit = v->fit < 0 ? IMP_FIT_MODEL : fits[v->fit];

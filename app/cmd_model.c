@@ -261,8 +261,10 @@ static int run_plan(const app_command *self, int argc, char **argv) {
         imp_style_options o = imp_style_preset("painterly");
         o.size = o.style_size = v.size;
         o.optimizer = v.optimizer == 0 ? IMP_ADAM : IMP_LBFGS;
+        imp_picture sides = {.width = v.size, .height = v.size};
+        imp_style_source style = {.picture = &sides, .weight = 1.0};
         imp_status good =
-            imp_style_estimate(ctx, model, v.size, v.size, v.size, v.size, &o, &bytes);
+            imp_style_estimate(ctx, model, v.size, v.size, &style, 1, &o, &bytes);
         if (good != IMP_OK) status = app_fail(ctx, good);
         bytes += APP_PROGRAM_BYTES;
     }

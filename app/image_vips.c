@@ -14,10 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <stdio.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <vips/vips.h>
 
+#include "options.h"
 #include "report.h"
 
 /* --- libvips --- */
@@ -67,10 +70,39 @@ static int fail(const char *path, int status) {
 
 /* --- reading --- */
 
+/* As a message names it. */
+static const char *label(const char *path) {
+    return strcmp(path, APP_STANDARD) == 0 ? "standard input" : path;
+}
+
+enum { INPUT_MOST = 1 << 30 }; /* bytes of standard input */
+
+/* Standard input, copied to a file of memory: what reads it may go back. -1: errno. */
+static int open_input(void) {
+    unsigned char block[1 << 14];
+    int fd = memfd_create("impasto", MFD_CLOEXEC);
+    ssize_t n = 1;
+    for (size_t all = 0; fd >= 0 && n > 0; all += (size_t)n) {
+        do n = read(STDIN_FILENO, block, sizeof block);
+        while (n < 0 && errno == EINTR);
+        if (n <= 0) break;
+        errno = EFBIG; /* where less is written */
+        if (all > INPUT_MOST || write(fd, block, (size_t)n) != n) n = -1;
+    }
+    if (fd < 0 || n == 0) return fd;
+    int why = errno;
+    close(fd);
+    errno = why;
+    return -1;
+}
+
 static int open_file(const char *path, int *fd) {
-    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe shall not hang us */
     struct stat info;
     const char *why = NULL;
+    if (strcmp(path, APP_STANDARD) == 0)
+        *fd = open_input();
+    else /* a pipe shall not hang us */
+        *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (*fd < 0 || fstat(*fd, &info) != 0)
         why = strerror(errno);
     else if (S_ISDIR(info.st_mode))
@@ -80,7 +112,7 @@ static int open_file(const char *path, int *fd) {
     else if (info.st_size == 0)
         why = "expected a picture, found an empty file";
     if (!why) return 0;
-    app_error("%s: %s", path, why);
+    app_error("%s: %s", label(path), why);
     if (*fd >= 0) close(*fd);
     return IMP_ERR_DATA;
 }
@@ -109,29 +141,34 @@ static int check_png_size(const char *path, int fd) {
     return check_size(path, big_endian(head + 16), big_endian(head + 20));
 }
 
-/* The first page, decoded into memory. */
-static int decode(const char *path, int fd, VipsImage **out) {
+/* The header read, nothing decoded; with the source, which must outlive the picture. */
+static int open_picture(
+    const char *path, int fd, VipsSource **source, VipsImage **lazy) {
+    *lazy = NULL;
+    *source = NULL;
     int status = check_png_size(path, fd);
     if (status) return status;
-    VipsSource *source = vips_source_new_from_descriptor(fd);
-    VipsImage *lazy = NULL;
-    if (source)
-        lazy = vips_image_new_from_source(source, "", "access", VIPS_ACCESS_SEQUENTIAL,
-            "fail_on", VIPS_FAIL_ON_ERROR, NULL);
-    if (!lazy) {
-        const char *said = vips_error_buffer();
-        if (strstr(said, "a known") || strstr(said, "operation is blocked")) {
-            vips_error_clear();
-            app_error("%s: expected JPEG, PNG, WebP or TIFF, found none of them", path);
-            status = IMP_ERR_DATA;
-        } else {
-            status = fail(path, IMP_ERR_DATA);
-        }
-    } else {
-        status = check_size(path, (uint64_t)lazy->Xsize, (uint64_t)lazy->Ysize);
-        if (!status && !(*out = vips_image_copy_memory(lazy)))
-            status = fail(path, IMP_ERR_DATA);
-    }
+    if (lseek(fd, 0, SEEK_SET) == 0) *source = vips_source_new_from_descriptor(fd);
+    if (*source)
+        *lazy = vips_image_new_from_source(*source, "", "access",
+            VIPS_ACCESS_SEQUENTIAL, "fail_on", VIPS_FAIL_ON_ERROR, NULL);
+    if (*lazy)
+        return check_size(path, (uint64_t)(*lazy)->Xsize, (uint64_t)(*lazy)->Ysize);
+    const char *said = vips_error_buffer();
+    if (!strstr(said, "a known") && !strstr(said, "operation is blocked"))
+        return fail(path, IMP_ERR_DATA);
+    vips_error_clear();
+    app_error("%s: expected JPEG, PNG, WebP or TIFF, found none of them", path);
+    return IMP_ERR_DATA;
+}
+
+/* The first page, decoded into memory. */
+static int decode(const char *path, int fd, VipsImage **out) {
+    VipsSource *source;
+    VipsImage *lazy;
+    int status = open_picture(path, fd, &source, &lazy);
+    if (!status && !(*out = vips_image_copy_memory(lazy)))
+        status = fail(path, IMP_ERR_DATA);
     g_clear_object(&lazy);
     g_clear_object(&source);
     return status;
@@ -325,13 +362,32 @@ static int to_picture(
     return status;
 }
 
-int app_image_load(imp_ctx *ctx, imp_picture *out, const char *path) {
+static void copy_sum(char out[65], GChecksum *sum) {
+    g_strlcpy(out, g_checksum_get_string(sum), 65);
+    g_checksum_free(sum);
+}
+
+static int hash_file(const char *path, int fd, char out[65]) {
+    unsigned char block[1 << 14];
+    GChecksum *sum = g_checksum_new(G_CHECKSUM_SHA256);
+    ssize_t n;
+    for (off_t at = 0; (n = pread(fd, block, sizeof block, at)) > 0; at += n)
+        g_checksum_update(sum, block, n);
+    copy_sum(out, sum);
+    if (n == 0) return 0;
+    app_error("%s: %s", path, strerror(errno));
+    return IMP_ERR_DATA;
+}
+
+int app_image_load(imp_ctx *ctx, imp_picture *out, const char *path, char sha256[65]) {
     int fd, status = start();
     VipsImage *image = NULL;
     *out = (imp_picture){.planes = NULL};
     if (!status) status = open_file(path, &fd);
     if (status) return status;
-    status = decode(path, fd, &image);
+    path = label(path);
+    if (sha256) status = hash_file(path, fd, sha256);
+    if (!status) status = decode(path, fd, &image);
     close(fd);
     if (!status) status = to_picture(ctx, out, path, &image);
     g_clear_object(&image);
@@ -339,62 +395,227 @@ int app_image_load(imp_ctx *ctx, imp_picture *out, const char *path) {
     return status;
 }
 
+/* --- the text that a picture keeps: a comment of PNG, XMP of the others --- */
+
+#define COMMENT       "png-comment-0-impasto"
+#define XMP_NAMESPACE "urn:impasto:1"
+#define XMP_NAME      "impasto:settings"
+
+/* To be freed with g_free. */
+static char *make_xmp(const char *text) {
+    return g_markup_printf_escaped(
+        "<?xpacket begin=\"\xef\xbb\xbf\" id=\"W5M0MpCehiHzreSzNTczkc9d\"?>"
+        "<x:xmpmeta xmlns:x=\"adobe:ns:meta/\">"
+        "<rdf:RDF xmlns:rdf=\"http://www.w3.org/1999/02/22-rdf-syntax-ns#\">"
+        "<rdf:Description rdf:about=\"\" xmlns:impasto=\"" XMP_NAMESPACE "\" " XMP_NAME
+        "=\"%s\"/></rdf:RDF></x:xmpmeta><?xpacket end=\"w\"?>",
+        text);
+}
+
+static void keep_text(VipsImage *image, const char *text, bool png) {
+    if (png) {
+        vips_image_set_string(image, COMMENT, text);
+        return;
+    }
+    char *xmp = make_xmp(text);
+    vips_image_set_blob_copy(image, VIPS_META_XMP_NAME, xmp, strlen(xmp));
+    g_free(xmp);
+}
+
+static void find_in_xmp(GMarkupParseContext *context, const gchar *element,
+    const gchar **names, const gchar **values, gpointer user, GError **error) {
+    char **found = user;
+    (void)context, (void)element, (void)error;
+    for (size_t i = 0; names[i]; i++)
+        if (strcmp(names[i], XMP_NAME) == 0 && !*found) *found = strdup(values[i]);
+}
+
+static char *text_of_xmp(VipsImage *image) {
+    static const GMarkupParser parser = {.start_element = find_in_xmp};
+    const void *xmp;
+    size_t size;
+    char *found = NULL;
+    if (!vips_image_get_typeof(image, VIPS_META_XMP_NAME)) return NULL;
+    if (vips_image_get_blob(image, VIPS_META_XMP_NAME, &xmp, &size)) return NULL;
+    const char *from = memchr(xmp, '<', size); /* libvips may leave a prefix */
+    if (!from) return NULL;
+    size -= (size_t)(from - (const char *)xmp);
+    GMarkupParseContext *context = g_markup_parse_context_new(&parser, 0, &found, NULL);
+    g_markup_parse_context_parse(context, from, (gssize)size, NULL);
+    g_markup_parse_context_free(context);
+    return found;
+}
+
+/* A PNG comment of our keyword, whatever its number. */
+static void *find_comment(
+    VipsImage *image, const char *name, GValue *value, void *out) {
+    const char *text;
+    (void)value;
+    if (!g_str_has_prefix(name, "png-comment-") || !g_str_has_suffix(name, "-impasto"))
+        return NULL;
+    if (vips_image_get_string(image, name, &text)) return NULL;
+    *(char **)out = strdup(text);
+    return image; /* ends the search */
+}
+
+int app_image_read_text(const char *path, char **out) {
+    int fd, status = start();
+    VipsSource *source;
+    VipsImage *lazy;
+    *out = NULL;
+    if (!status) status = open_file(path, &fd);
+    if (status) return status;
+    path = label(path);
+    status = open_picture(path, fd, &source, &lazy);
+    if (!status) vips_image_map(lazy, find_comment, out);
+    if (!status && !*out) *out = text_of_xmp(lazy);
+    vips_error_clear();
+    g_clear_object(&lazy);
+    g_clear_object(&source);
+    close(fd);
+    if (status || *out) return status;
+    app_error(
+        "%s: expected a picture with settings of impasto in it, found none", path);
+    return IMP_ERR_DATA;
+}
+
 /* --- writing --- */
 
-/* libvips' name of the format, with its settings; NULL: none of ours. */
-static const char *encoding(const char *path) {
-    static const char *const table[][2] = {{".png", ".png[compression=6]"},
-        {".jpg", ".jpg[Q=95,subsample_mode=off,optimize_coding]"},
-        {".jpeg", ".jpg[Q=95,subsample_mode=off,optimize_coding]"},
-        {".webp", ".webp[Q=95,smart_subsample]"}, {".tif", ".tif[compression=deflate]"},
-        {".tiff", ".tif[compression=deflate]"}};
+typedef struct format {
+    const char *ending, *saver, *settings; /* of libvips */
+    bool quality, deep;                    /* takes Q, takes 16 bits */
+} format;
+
+static const format formats[] = {
+    {".png", ".png", "compression=6", false, true},
+    {".jpg", ".jpg", "subsample_mode=off,optimize_coding", true, false},
+    {".jpeg", ".jpg", "subsample_mode=off,optimize_coding", true, false},
+    {".webp", ".webp", "smart_subsample", true, false},
+    {".tif", ".tif", "compression=deflate", false, true},
+    {".tiff", ".tif", "compression=deflate", false, true},
+};
+
+/* By the name's ending; NULL: none of ours. */
+static const format *format_of(const char *path) {
+    if (strcmp(path, APP_STANDARD) == 0) return &formats[0];
     const char *dot = strrchr(path, '.');
     if (!dot || dot == path || dot[-1] == '/') return NULL;
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-        if (strcasecmp(dot, table[i][0]) == 0) return table[i][1];
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
+        if (strcasecmp(dot, formats[i].ending) == 0) return &formats[i];
     return NULL;
 }
 
-int app_image_check_name(const char *path) {
-    if (encoding(path)) return 0;
-    app_error(
-        "%s: name: expected one that ends in .png, .jpg, .jpeg, .webp, .tif or .tiff",
-        path);
+bool app_image_is_name(const char *name) {
+    return format_of(name) && strcmp(name, APP_STANDARD) != 0;
+}
+
+int app_image_check_name(const char *path, const app_image_how *how) {
+    const format *f = format_of(path);
+    if (!f)
+        app_error(
+            "%s: name: expected one that ends in .png, .jpg, .jpeg, .webp, .tif or "
+            ".tiff",
+            path);
+    else if (how->quality != APP_ABSENT && !f->quality)
+        app_error("--quality: expected with .jpg and .webp alone, found with %s", path);
+    else if (how->depth == 16 && !f->deep)
+        app_error(
+            "--depth: expected 8, or 16 with .png and .tif, found 16 with %s", path);
+    else
+        return 0;
     return APP_USAGE;
 }
 
-int app_image_save(
-    imp_ctx *ctx, const imp_picture *picture, const char *path, bool overwrite) {
+/* Planes to samples of 8 or 16 bits, a pixel's three side by side. NULL: no memory. */
+static void *interleave(const imp_picture *p, bool deep) {
+    size_t count = p->width * p->height;
+    void *samples = malloc(3 * count * (deep ? 2 : 1));
+    unsigned char *bytes = samples;
+    unsigned short *words = samples;
+    for (size_t c = 0; samples && c < 3; c++)
+        for (size_t i = 0; i < count; i++) {
+            float v = fminf(fmaxf(p->planes[c * count + i], 0), 255);
+            if (deep)
+                words[3 * i + c] = (unsigned short)lrintf(257 * v);
+            else
+                bytes[3 * i + c] = (unsigned char)lrintf(v);
+        }
+    return samples;
+}
+
+/* sRGB in so many words, so that nobody need guess; without it readers take sRGB. */
+static void tag_srgb(VipsImage *image) {
+    VipsBlob *blob;
+    if (vips_profile_load("srgb", &blob, NULL)) {
+        vips_error_clear();
+        return;
+    }
+    size_t size;
+    const void *data = vips_blob_get(blob, &size);
+    vips_image_set_blob_copy(image, VIPS_META_ICC_NAME, data, size);
+    vips_area_unref(VIPS_AREA(blob));
+}
+
+/* The bytes of the file: *file, to be freed with g_free. Returns the exit status, said. */
+static int encode(const imp_picture *picture, const char *path,
+    const app_image_how *how, void **file, size_t *size) {
+    const format *f = format_of(path);
+    bool deep = how->depth == 16;
     int status = start();
-    size_t count = picture->width * picture->height, size = 0;
-    unsigned char *pixels = status ? NULL : malloc(3 * count);
-    VipsImage *image = NULL;
-    void *file = NULL;
     if (status) return status;
-    if (!pixels) {
-        app_error("%s: no memory for %zu bytes", path, 3 * count);
+    size_t bytes = 3 * picture->width * picture->height * (deep ? 2 : 1);
+    void *samples = interleave(picture, deep);
+    if (!samples) {
+        app_error("%s: no memory for %zu bytes", path, bytes);
         return IMP_ERR_LIMIT;
     }
-    for (size_t c = 0; c < 3; c++)
-        for (size_t i = 0; i < count; i++) {
-            float v = picture->planes[c * count + i];
-            pixels[3 * i + c] = (unsigned char)lrintf(fminf(fmaxf(v, 0), 255));
-        }
-    image = vips_image_new_from_memory(pixels, 3 * count, (int)picture->width,
-        (int)picture->height, 3, VIPS_FORMAT_UCHAR);
-    if (image) image->Type = VIPS_INTERPRETATION_sRGB;
-    if (!image ||
-        vips_image_write_to_buffer(image, encoding(path), &file, &size, NULL)) {
-        status = fail(path, IMP_ERR_FILE);
-    } else {
-        imp_status written = imp_write_file(ctx, path, file, size, overwrite);
-        if (written != IMP_OK) status = app_fail(ctx, written);
+    char saver[128], quality[32] = "";
+    size_t q = how->quality == APP_ABSENT ? 95 : how->quality;
+    if (f->quality) g_snprintf(quality, sizeof quality, "Q=%zu,", q);
+    g_snprintf(saver, sizeof saver, "%s[%s%s]", f->saver, quality, f->settings);
+    VipsImage *image = vips_image_new_from_memory(samples, bytes, (int)picture->width,
+        (int)picture->height, 3, deep ? VIPS_FORMAT_USHORT : VIPS_FORMAT_UCHAR);
+    if (image) {
+        image->Type = deep ? VIPS_INTERPRETATION_RGB16 : VIPS_INTERPRETATION_sRGB;
+        tag_srgb(image);
+        if (how->text) keep_text(image, how->text, strcmp(f->saver, ".png") == 0);
     }
-    g_free(file);
+    if (!image || vips_image_write_to_buffer(image, saver, file, size, NULL))
+        status = fail(path, IMP_ERR_FILE);
     g_clear_object(&image);
-    free(pixels);
+    free(samples);
     return status;
 }
+
+int app_image_save(imp_ctx *ctx, const imp_picture *picture, const char *path,
+    bool overwrite, const app_image_how *how) {
+    void *file = NULL;
+    size_t size = 0;
+    int status = encode(picture, path, how, &file, &size);
+    if (status) return status;
+    imp_status written = imp_write_file(ctx, path, file, size, overwrite);
+    g_free(file);
+    return written == IMP_OK ? 0 : app_fail(ctx, written);
+}
+
+int app_image_send(const imp_picture *picture, int fd, const app_image_how *how) {
+    void *file = NULL;
+    size_t size = 0, sent = 0;
+    int status = encode(picture, APP_STANDARD, how, &file, &size);
+    while (!status && sent < size) {
+        ssize_t n = write(fd, (const char *)file + sent, size - sent);
+        if (n > 0) {
+            sent += (size_t)n;
+        } else if (errno != EINTR) {
+            app_error("standard output: %s", strerror(errno));
+            status = IMP_ERR_FILE;
+        }
+    }
+    g_free(file);
+    return status;
+}
+
+/* --- SHA-256 --- */
 
 void app_image_sha256(const imp_picture *picture, char out[65]) {
     GChecksum *sum = g_checksum_new(G_CHECKSUM_SHA256);
@@ -406,6 +627,5 @@ void app_image_sha256(const imp_picture *picture, char out[65]) {
         for (size_t k = 0; k < n; k++) block[k] = GUINT32_TO_LE(block[k]);
         g_checksum_update(sum, (const guchar *)block, (gssize)(n * sizeof *block));
     }
-    g_strlcpy(out, g_checksum_get_string(sum), 65);
-    g_checksum_free(sum);
+    copy_sum(out, sum);
 }

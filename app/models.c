@@ -111,3 +111,9 @@ int app_model_open(imp_ctx *ctx, app_model *m) {
 const char *app_model_name(const app_model *m) {
     return m->path[0] ? m->path : "builtin";
 }
+
+void app_model_short_name(const char *path, char *out, size_t size) {
+    const char *slash = strrchr(path, '/');
+    snprintf(out, size, "%s", *path ? slash ? slash + 1 : path : "builtin");
+    if (ends_with(out, ending)) out[strlen(out) - strlen(ending)] = 0;
+}

@@ -25,5 +25,8 @@ int app_model_open(imp_ctx *ctx, app_model *m);
 /* Without what a job with these options does not look at. */
 int app_model_open_for(imp_ctx *ctx, app_model *m, const imp_style_options *style);
 const char *app_model_name(const app_model *m); /* for people: the path, or builtin */
+enum { APP_MODEL_NAME = 256 };
+/* The name alone, without folders and ending; of an empty path: builtin. */
+void app_model_short_name(const char *path, char *out, size_t size);
 
 #endif

@@ -61,7 +61,8 @@ static void join_choices(char *out, size_t size, const char *choices) {
 
 /* --- one value --- */
 
-static bool refuse(const app_option *o, const char *found) {
+/* where: words before the option's name, "--" for one that was typed. */
+static bool refuse(const app_option *o, const char *found, const char *where) {
     char expected[256];
     switch (o->type) {
     case APP_COUNT:
@@ -84,8 +85,13 @@ static bool refuse(const app_option *o, const char *found) {
             o->low, o->high);
         break;
     case APP_NAMES:
+    case APP_FILES:
         snprintf(expected, sizeof expected, "at most %d names, a comma between two",
             APP_LIST);
+        break;
+    case APP_BOX:
+        snprintf(expected, sizeof expected, "N or WxH, sides of %.0f to %.0f", o->low,
+            o->high);
         break;
     case APP_FLAG:
         snprintf(expected, sizeof expected, "no value");
@@ -94,8 +100,8 @@ static bool refuse(const app_option *o, const char *found) {
         snprintf(expected, sizeof expected, "%s", o->value);
         break;
     }
-    app_error(
-        "--%s: expected %s, found %s", o->name, expected, *found ? found : "nothing");
+    app_error("%s%s: expected %s, found %s", where, o->name, expected,
+        *found ? found : "nothing");
     return false;
 }
 
@@ -116,12 +122,23 @@ static bool read_count(const app_option *o, const char *text, size_t *out) {
     return true;
 }
 
-/* A decimal number: strtod alone would take "nan", "inf", hexadecimal and spaces. */
-static bool read_number(const app_option *o, const char *text, double *out) {
+/* "N" or "WxH". */
+static bool read_box(const app_option *o, const char *text, app_box *out) {
+    char width[WORD];
+    size_t n = strcspn(text, "x");
+    *out = (app_box){0};
+    if (!text[n]) return read_count(o, text, &out->width);
+    snprintf(width, sizeof width, "%.*s", (int)(n < WORD ? n : WORD - 1), text);
+    return read_count(o, width, &out->width) &&
+           read_count(o, text + n + 1, &out->height);
+}
+
+/* strtod alone would take "nan", "inf", hexadecimal and spaces. */
+bool app_read_number(const char *text, double low, double high, double *out) {
     if (!*text || text[strspn(text, "0123456789+-.eE")]) return false;
     char *end;
     double value = strtod(text, &end);
-    if (*end || !isfinite(value) || value < o->low || value > o->high) return false;
+    if (*end || !isfinite(value) || value < low || value > high) return false;
     *out = value;
     return true;
 }
@@ -140,14 +157,15 @@ static bool read_choice(const app_option *o, const char *text, int *out) {
 static bool read_list(const app_option *o, const char *text, void *at) {
     app_names names = {.n = 0};
     if (strlen(text) >= sizeof names.text) return false;
-    app_names *list = o->type == APP_NAMES ? at : &names;
+    bool named = o->type == APP_NAMES || o->type == APP_FILES;
+    app_names *list = named ? at : &names;
     *list = (app_names){.n = 0};
     strcpy(list->text, text);
     char *piece = list->text, *comma;
     do {
         comma = strchr(piece, ',');
         if (comma) *comma = 0;
-        if (!*piece || list->n == APP_LIST) return false;
+        if ((!*piece && o->type != APP_FILES) || list->n == APP_LIST) return false;
         list->values[list->n++] = piece;
         if (comma) piece = comma + 1;
     } while (comma);
@@ -156,7 +174,8 @@ static bool read_list(const app_option *o, const char *text, void *at) {
     for (size_t i = 0; i < names.n; i++) {
         bool good = o->type == APP_COUNTS
                         ? read_count(o, names.values[i], &counts->values[i])
-                        : read_number(o, names.values[i], &numbers->values[i]);
+                        : app_read_number(
+                              names.values[i], o->low, o->high, &numbers->values[i]);
         if (!good) return false;
     }
     if (o->type == APP_COUNTS) counts->n = names.n;
@@ -164,7 +183,8 @@ static bool read_list(const app_option *o, const char *text, void *at) {
     return true;
 }
 
-static bool read_value(const app_option *o, void *values, const char *text) {
+static bool read_value(
+    const app_option *o, void *values, const char *text, const char *where) {
     void *at = (char *)values + o->offset;
     bool good = false;
     switch (o->type) {
@@ -177,7 +197,7 @@ static bool read_value(const app_option *o, void *values, const char *text) {
         good = read_whole(text, at);
         break;
     case APP_NUMBER:
-        good = read_number(o, text, at);
+        good = app_read_number(text, o->low, o->high, at);
         break;
     case APP_TEXT:
         good = *text != 0;
@@ -186,17 +206,21 @@ static bool read_value(const app_option *o, void *values, const char *text) {
     case APP_CHOICE:
         good = read_choice(o, text, at);
         break;
+    case APP_BOX:
+        good = read_box(o, text, at);
+        break;
     case APP_COUNTS:
     case APP_NUMBERS:
     case APP_NAMES:
+    case APP_FILES:
         good = read_list(o, text, at);
         break;
     }
-    return good || refuse(o, text);
+    return good || refuse(o, text, where);
 }
 
 static bool set_default(const app_option *o, void *values) {
-    if (o->standard) return read_value(o, values, o->standard);
+    if (o->standard) return read_value(o, values, o->standard, "--");
     void *at = (char *)values + o->offset;
     switch (o->type) {
     case APP_FLAG:
@@ -217,6 +241,9 @@ static bool set_default(const app_option *o, void *values) {
     case APP_CHOICE:
         *(int *)at = -1;
         break;
+    case APP_BOX:
+        *(app_box *)at = (app_box){0};
+        break;
     case APP_COUNTS:
         ((app_counts *)at)->n = 0;
         break;
@@ -224,6 +251,7 @@ static bool set_default(const app_option *o, void *values) {
         ((app_numbers *)at)->n = 0;
         break;
     case APP_NAMES:
+    case APP_FILES:
         ((app_names *)at)->n = 0;
         break;
     }
@@ -242,6 +270,22 @@ static const app_option *find_letter(const app_command *c, char letter) {
     for (const app_option *o = c->options; o->name; o++)
         if (o->letter && o->letter == letter) return o;
     return NULL;
+}
+
+const app_option *app_find_option(const app_command *command, const char *name) {
+    return find(command, name, strlen(name));
+}
+
+bool app_given(const app_command *command, const void *values, const app_option *o) {
+    const app_common *common = values;
+    return o && common->given[o - command->options];
+}
+
+bool app_give(const app_command *command, void *values, const app_option *o,
+    const char *text, const char *where) {
+    app_common *common = values;
+    common->given[o - command->options] = true;
+    return read_value(o, values, text, where);
 }
 
 static bool unknown(const app_command *c, const char *argument) {
@@ -272,19 +316,19 @@ static bool take_option(
     }
     if (!o) return unknown(c, argument);
     if (o->type == APP_FLAG) {
-        if (value) return refuse(o, value);
+        if (value) return refuse(o, value, "--");
         *(bool *)((char *)values + o->offset) = true;
         return true;
     }
     if (!value) {
-        if (*i + 1 >= argc) return refuse(o, "");
+        if (*i + 1 >= argc) return refuse(o, "", "--");
         value = argv[++*i];
         if (value[0] == '-' && value[1] == '-') {
             app_error("--%s: expected a value, found the option %s", o->name, value);
             return false;
         }
     }
-    return read_value(o, values, value);
+    return app_give(c, values, o, value, "--");
 }
 
 static bool take_all(const app_command *c, void *values, int argc, char **argv) {
@@ -340,6 +384,8 @@ static bool help_wanted(int argc, char **argv) {
 bool app_parse(
     const app_command *command, void *values, int argc, char **argv, int *status) {
     *status = APP_USAGE;
+    app_common *common = values;
+    memset(common->given, 0, sizeof common->given);
     for (const app_option *o = command->options; o->name; o++)
         if (!set_default(o, values)) return false;
     if (help_wanted(argc, argv)) {
@@ -349,7 +395,6 @@ bool app_parse(
     }
     if (!take_all(command, values, argc, argv)) return false;
     if (!complete(command, values)) return false;
-    const app_common *common = values;
     app_report_setup(common->quiet, common->json);
     return true;
 }

@@ -20,12 +20,19 @@ typedef enum app_type {
     APP_NUMBER,  /* double in low .. high, finite */
     APP_TEXT,    /* const char *, not empty */
     APP_CHOICE,  /* int: index in choices */
+    APP_BOX,     /* app_box, "N" or "WxH", sides in low .. high */
     APP_COUNTS,  /* app_counts, each in low .. high */
     APP_NUMBERS, /* app_numbers, each in low .. high */
-    APP_NAMES    /* app_names */
+    APP_NAMES,   /* app_names */
+    APP_FILES    /* app_names, of which some may be empty */
 } app_type;
 
 enum { APP_LIST = 31 }; /* items of a list at most */
+enum { APP_ROWS = 64 }; /* rows of a table at most */
+
+typedef struct app_box {
+    size_t width, height; /* height 0: width is that of the longest side */
+} app_box;
 
 typedef struct app_counts {
     size_t n, values[APP_LIST];
@@ -39,12 +46,12 @@ typedef struct app_numbers {
 typedef struct app_names { /* values point into text: not to be copied */
     size_t n;
     const char *values[APP_LIST + 1];
-    char text[512];
+    char text[8192];
 } app_names;
 
 /* What a value that was not given and has no default is: APP_COUNT APP_ABSENT,
- * APP_NUMBER NaN, APP_TEXT NULL, APP_CHOICE -1, a list of n 0. None of them can be
- * typed. */
+ * APP_NUMBER NaN, APP_TEXT NULL, APP_CHOICE -1, APP_BOX of width 0, a list of n 0. None
+ * of them can be typed. */
 #define APP_ABSENT SIZE_MAX
 
 typedef struct app_option {
@@ -68,6 +75,7 @@ typedef struct app_common { /* the first member of every command's struct */
     bool quiet, json;
     char **operands; /* the arguments that are not options */
     size_t n_operands;
+    bool given[APP_ROWS]; /* row by row of the table: was it given? */
 } app_common;
 
 /* The rows that every command has, the last ones of its table. */
@@ -124,6 +132,19 @@ typedef struct app_command {
  * was asked for and printed (0), or the arguments were refused, and it was said (2). */
 bool app_parse(
     const app_command *command, void *values, int argc, char **argv, int *status);
+
+/* --- one option by its name: for what is not typed, but read from a file --- */
+
+const app_option *app_find_option(const app_command *command, const char *name);
+/* Was the option given? NULL, for one that the command lacks: no. */
+bool app_given(const app_command *command, const void *values, const app_option *o);
+/* As if the option had been given as text, which must outlive values. False: refused,
+ * and said; where: what the words of the refusal begin with. */
+bool app_give(const app_command *command, void *values, const app_option *o,
+    const char *text, const char *where);
+
+/* A decimal number in low .. high; false: it is none. */
+bool app_read_number(const char *text, double low, double high, double *out);
 
 /* Edits (insert, delete, replace, swap of neighbours) from one word to another. */
 size_t app_distance(const char *a, const char *b);

@@ -1,29 +1,33 @@
 /* SPDX-License-Identifier: MIT
  *
- * paint.h: a style job from pictures in memory to the written file.
+ * paint.h: one painting, from the names of files to the written picture.
  */
 #ifndef APP_PAINT_H
 #define APP_PAINT_H
 
-#include "impasto/style.h"
+#include "inputs.h"
 #include "models.h"
+#include "output.h"
+#include "settings.h"
 
 typedef struct app_painting {
     imp_ctx *ctx;
+    const app_command *command; /* with v: what was given, for the record */
+    const app_stylize_values *v;
     imp_style_options options;
-    const char *output;
-    bool overwrite;
-    size_t save_every;                     /* iterations; 0: only at the end */
-    imp_picture content, style, start;     /* start: of IMP_INIT_PICTURE */
-    size_t content_size[2], style_size[2]; /* of the files: width, height */
-    app_model model;
-    double begun; /* app_seconds at the command's start */
-    size_t width, height, style_width, style_height; /* as they will be painted, used */
-    size_t bytes;                                    /* planned */
+    app_inputs inputs;
+    app_output output;
+    app_model model;      /* opened for the first painting, kept for the next */
+    double begun;         /* app_seconds at its start */
+    size_t width, height; /* as it will be painted */
+    size_t bytes;         /* planned */
 } app_painting;
 
-/* Sizes and planned bytes, and whether they fit. Returns the exit status, said. */
-int app_paint_plan(app_painting *p);
+/* plan.c: sizes and planned bytes, and whether they fit. Returns the exit status, said. */
+int app_plan(app_painting *p);
+/* The plan as text and as JSON: --dry-run. */
+void app_plan_tell(const app_painting *p);
+
 /* Prepare, iterate, write. Returns the exit status, said. */
 int app_paint(app_painting *p);
 
