@@ -3,7 +3,7 @@
  * style.h: paint one picture in the style of another.
  *
  *     imp_style_options options = imp_style_preset("painterly");
- *     imp_style_source source = {.picture = &painting, .weight = 1.0};
+ *     imp_style_source source = {.picture = &style, .weight = 1.0};
  *     imp_style *job;
  *     imp_style_progress p;
  *     imp_picture out;
