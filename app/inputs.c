@@ -104,13 +104,22 @@ static int load(imp_ctx *ctx, app_input *in) {
     return status;
 }
 
+/* The painted picture is no larger than its content; one that takes no content from it is of
+ * any size, and of W x H as they are. */
 static int load_content(
     imp_ctx *ctx, app_input *in, imp_style_options *o, app_box box) {
     int status = load(ctx, in);
     if (status) return status;
-    size_t width, height;
-    if (box.width) o->size = app_box_longest(box, in->width, in->height);
-    imp_style_size(in->width, in->height, o->size, &width, &height);
+    size_t width = in->width, height = in->height;
+    bool free_size = o->content_weight <= 0 && box.width > 0;
+    if (free_size) {
+        app_box_fill(box, &width, &height);
+        if (box.height) width = box.width, height = box.height;
+        o->size = width > height ? width : height;
+    } else if (box.width) {
+        o->size = app_box_longest(box, width, height);
+    }
+    if (!free_size) imp_style_size(width, height, o->size, &width, &height);
     return fit(ctx, &in->picture, width, height);
 }
 

@@ -7,9 +7,14 @@
 
 #include "impasto/style.h"
 
-/* The normalised objective in its plainest form: Gram matrices alone, at one scale. */
+/* The normalised objective in its plainest form: Gram matrices alone, at one scale. Where
+ * places are matched, by all layers of the first three blocks. */
 static inline imp_style_options normalised_options(void) {
+    static const char *const nearest[] = {"relu1_1", "relu1_2", "relu2_1", "relu2_2",
+        "relu3_1", "relu3_2", "relu3_3", "relu3_4"};
     imp_style_options o = imp_style_preset("gatys");
+    for (size_t i = 0; i < sizeof nearest / sizeof *nearest; i++)
+        o.nearest_layers[i] = nearest[i];
     o.objective = IMP_NORMALISED;
     o.history = 10;
     o.content_weight = 0.5;

@@ -37,7 +37,9 @@ struct imp_style {
     imp_scene present;
     imp_objective_state objective;
     float *image;
-    float *gradient, *best; /* Adam: best is the image of the lowest loss */
+    size_t image_width, image_height; /* the scale before's, where this one failed */
+    imp_status failed;                /* why this scale could not begin */
+    float *gradient, *best;           /* Adam: best is the image of the lowest loss */
     imp_style_progress best_parts;
     double rate;
     int retries;
@@ -174,9 +176,13 @@ static imp_status enlarge_image(imp_style *job, scale from) {
     if (!image) return imp_fail(job->ctx, IMP_ERR_LIMIT, "style: no memory");
     imp_status status = imp_resize(job->ctx, image, s->height, s->width, job->image, 3,
         from.height, from.width, IMP_BICUBIC);
+    if (status) {
+        free(image);
+        return status;
+    }
     free(job->image);
     job->image = image;
-    return status;
+    return IMP_OK;
 }
 
 /* An Adam that remembers nothing, in place of the one there is. */
@@ -226,6 +232,10 @@ static imp_status begin_scale(imp_style *job, size_t at, const imp_picture *init
     imp_status status =
         imp_scene_at(job->ctx, &job->present, &job->scene, s.width, s.height);
     if (!status) status = at == 0 ? start_image(job, init) : enlarge_image(job, before);
+    if (!status) {
+        job->image_width = s.width;
+        job->image_height = s.height;
+    }
     if (!status)
         status = imp_objective_build(job->ctx, &job->objective, job->model,
             &job->options, &job->layers, &job->present);
@@ -324,7 +334,16 @@ static imp_status report(imp_style *job, imp_style_progress *out) {
         "iteration %zu: the loss is not finite: try a lower rate or weight", job->done);
 }
 
+/* A scale that could not begin has no graph: the image is all that is left of the job. */
+static imp_status check_begun(const imp_style *job) {
+    if (!job->failed) return IMP_OK;
+    return imp_fail(job->ctx, job->failed, "style: scale %zu of %zu could not begin",
+        job->at + 1, job->n_scales);
+}
+
 imp_status imp_style_evaluate(imp_style *job, imp_style_progress *out) {
+    imp_status s = check_begun(job);
+    if (s) return s;
     imp_objective_evaluate(job->ctx, &job->objective, job->image, NULL, &job->parts);
     return report(job, out);
 }
@@ -383,6 +402,8 @@ static imp_status adam_step(imp_style *job, imp_style_progress *out) {
 }
 
 imp_status imp_style_finish(imp_style *job, imp_style_progress *out) {
+    imp_status s = check_begun(job);
+    if (s) return s;
     size_t count = 3 * job->present.width * job->present.height;
     if (job->adam) {
         imp_objective_evaluate(
@@ -420,10 +441,11 @@ static bool is_flat(imp_style *job, double loss) {
 }
 
 imp_status imp_style_step(imp_style *job, imp_style_progress *out) {
-    imp_status s = IMP_OK;
+    imp_status s = check_begun(job);
+    if (s) return s;
     size_t wanted = job->scales[job->at].iterations, again = job->options.rematch;
     while (job->at + 1 < job->n_scales && (job->ended || job->done_here >= wanted)) {
-        s = begin_scale(job, job->at + 1, NULL);
+        job->failed = s = begin_scale(job, job->at + 1, NULL);
         if (s) return s;
         wanted = job->scales[job->at].iterations;
     }
@@ -431,6 +453,8 @@ imp_status imp_style_step(imp_style *job, imp_style_progress *out) {
         job->done_here % again == 0) {
         s = imp_targets_rematch(job->ctx, &job->objective, job->image);
         if (!s) s = make_optimiser(job);
+        for (size_t i = 0; i < WINDOW; i++) /* a new loss: no gain can be told */
+            job->losses[i] = INFINITY;
     }
     if (!s) s = job->lbfgs ? lbfgs_step(job, out) : adam_step(job, out);
     if (!s && is_flat(job, out->loss)) job->ended = true;
@@ -458,7 +482,7 @@ imp_status imp_style_picture(const imp_style *job, imp_picture *out) {
     imp_status s = imp_picture_new(job->ctx, out, job->width, job->height);
     if (s) return s;
     s = imp_resize(job->ctx, out->planes, job->height, job->width, job->image, 3,
-        job->present.height, job->present.width, IMP_BICUBIC);
+        job->image_height, job->image_width, IMP_BICUBIC);
     if (s)
         imp_picture_free(out);
     else if (job->color)

@@ -58,7 +58,9 @@ static imp_status choose_content(imp_ctx *ctx, imp_style_layers *out,
 
 static imp_status choose_style(imp_ctx *ctx, imp_style_layers *out, const imp_model *m,
     const imp_style_options *o) {
-    for (size_t i = 0; i < IMP_STYLE_MAX_LAYERS && o->style_layers[i]; i++) {
+    bool wanted = o->terms[IMP_TERM_GRAM] > 0 || o->terms[IMP_TERM_COV] > 0 ||
+                  o->terms[IMP_TERM_WASSERSTEIN] > 0;
+    for (size_t i = 0; wanted && i < IMP_STYLE_MAX_LAYERS && o->style_layers[i]; i++) {
         const char *name = o->style_layers[i];
         if (position(m, name) == SIZE_MAX) {
             if (o->style_named) return lacks(ctx, m, name);

@@ -6,10 +6,11 @@
  *
  *     match(q) = argmax over c of  (q - mean q)' D (c - mean c) / |D^(1/2) (c - mean c)|
  *
- * D weighs each layer so that its mean column has length 1. Nothing that belongs to q alone
- * changes the argmax, so q is not scaled: the painting's columns carry everything,
- * b = D (c - mean c) / length, and q's mean becomes a bias, -mean q ' b. What is left is a
- * matrix product, done a block of places at a time, and a running maximum.
+ * D weighs each layer so that the first painting's columns have the mean square length 1.
+ * Nothing that belongs to q alone changes the argmax, so q is not scaled: the painting's
+ * columns carry everything, b = D (c - mean c) / length, and q's mean becomes a bias,
+ * -mean q ' b. What is left is a matrix product, done a block of places at a time, and a
+ * running maximum. Means and D are of all places, inside of a mask or not.
  */
 #include "style/match.h"
 
@@ -251,29 +252,32 @@ static bool concerns(const rows *r, const imp_pool_of_places *pool) {
     return false;
 }
 
+/* The place's column = or += share times column f of the pool. */
+static void take_column(const search *s, size_t place, const imp_pool_of_places *pool,
+    uint32_t f, bool add) {
+    const imp_match *m = s->m;
+    const float *b = pool->panels + f / 16 * m->depth * 16 + f % 16;
+    for (size_t l = 0, at = 0; l < m->n_layers; at += m->channels[l++]) {
+        float square = m->scale[l] * m->scale[l];
+        float back = square > 0.0f ? pool->length[f] / square : 0.0f;
+        for (size_t c = 0; c < m->channels[l]; c++) {
+            float *to = s->maps[l] + (c / 16 * s->places + place) * 16 + c % 16;
+            float x = b[(at + c) * 16] * back + pool->mean[at + c];
+            *to = (add ? *to : 0.0f) + pool->share * x;
+        }
+    }
+}
+
 /* The column of each row becomes what was found for it. */
 static void replace_rows(const rows *r, const block_scratch *b) {
-    const imp_match *m = r->s->m;
+    const search *s = r->s;
     for (size_t i = 0; i < r->count; i++) {
-        size_t place = r->first + i;
-        bool first = true;
-        for (size_t k = 0; k < m->n_pools; k++) {
-            const imp_pool_of_places *pool = &m->pools[k];
-            if (pool->region != region_of(r->s, place)) continue;
-            uint32_t f = b->found[k][i];
-            const float *from = pool->panels + f / 16 * m->depth * 16 + f % 16;
-            for (size_t l = 0, at = 0; l < m->n_layers; at += m->channels[l++]) {
-                float back = m->scale[l] > 0.0f
-                                 ? pool->length[f] / (m->scale[l] * m->scale[l])
-                                 : 0.0f;
-                for (size_t c = 0; c < m->channels[l]; c++) {
-                    float *to =
-                        r->s->maps[l] + (c / 16 * r->s->places + place) * 16 + c % 16;
-                    float x = from[(at + c) * 16] * back + pool->mean[at + c];
-                    *to = first ? pool->share * x : *to + pool->share * x;
-                }
-            }
-            first = false;
+        bool add = false;
+        for (size_t k = 0; k < s->m->n_pools; k++) {
+            const imp_pool_of_places *pool = &s->m->pools[k];
+            if (pool->region != region_of(s, r->first + i)) continue;
+            take_column(s, r->first + i, pool, b->found[k][i], add);
+            add = true;
         }
     }
 }

@@ -27,7 +27,7 @@ typedef struct imp_pool_of_places {
 typedef struct imp_match {
     size_t n_layers, depth;                /* depth: floats of a column */
     size_t channels[IMP_STYLE_MAX_LAYERS]; /* rounded up to 16 */
-    float scale[IMP_STYLE_MAX_LAYERS];     /* 1 / length of a layer's mean column */
+    float scale[IMP_STYLE_MAX_LAYERS];     /* 1 / a layer's root mean square length */
     imp_pool_of_places pools[IMP_STYLE_MAX_SOURCES];
     size_t n_pools;
 } imp_match;

@@ -17,10 +17,12 @@
  *     gram         sum_l w_l sum (g - a)^2 / sum a^2
  *     cov          sum_l w_l (|m - n|^2 / |n|^2 + sum (V - U)^2 / sum U^2) / 2
  *     wasserstein  sum_l w_l (|m - n|^2 + B(V, U)) / (|n|^2 + tr U),
- *                  B = tr V + tr U - 2 tr (U^1/2 V U^1/2)^1/2: the distance of two Gaussians
+ *                  B = tr V + tr U - 2 tr (U^1/2 V U^1/2 + e)^1/2: the distance of two
+ *                  Gaussians, smoothed (op/wasserstein.c)
  *     nearest      sum_l s_l sum (P - T)^2 / sum_l s_l sum T^2
  *                  P: features on the grid of the third block, T: those of the painting's
- *                  place that is most like it (match.c), s_l: 1 / mean square of T's layer
+ *                  place that is most like it (match.c), s_l: 1 / mean square length of
+ *                  the first painting's columns in that layer
  *
  * R is the mean square of what pixels are below 0 or above 255 (range.c): what a file will
  * clamp away must not carry the style.
@@ -68,7 +70,7 @@ static void add_content(imp_objective_state *o) {
 static void add_statistics(imp_objective_state *o, size_t layer, size_t region) {
     const double *share = o->options.terms;
     imp_graph *g = o->graph;
-    imp_id x = o->tap[layer], y = x, mean = IMP_NONE, cov;
+    imp_id x = o->tap[layer], y = x, mean, cov;
     bool wants_cov = share[IMP_TERM_COV] > 0 || share[IMP_TERM_WASSERSTEIN] > 0;
     if (share[IMP_TERM_GRAM] <= 0 && !wants_cov) return;
     if (o->scene->masked) y = imp_guides_apply(g, &o->guides, region, x, true);

@@ -35,7 +35,7 @@ static size_t rounded(double x) {
 /* Without masks all sources share one region; with them each has its own. */
 static imp_status measure_sources(
     imp_ctx *ctx, imp_scene *s, const imp_style_source *sources, size_t n) {
-    double sum = 0;
+    double sum = 0, used = 0;
     if (n < 1 || n > IMP_STYLE_MAX_SOURCES)
         return imp_fail(ctx, IMP_ERR_ARG, "styles: expected 1 to %d, found %zu",
             IMP_STYLE_MAX_SOURCES, n);
@@ -48,9 +48,11 @@ static imp_status measure_sources(
             return imp_fail(ctx, IMP_ERR_ARG,
                 "content masks: expected one for every style, or none");
         sum += sources[i].weight;
+        used += sources[i].weight > 0;
     }
-    if (!(sum > 0))
-        return imp_fail(ctx, IMP_ERR_ARG, "weights of styles: expected one above 0");
+    if (!(sum > 0) || !isfinite(sum))
+        return imp_fail(ctx, IMP_ERR_ARG,
+            "weights of styles: expected a sum above 0, found %g", sum);
     s->masked = sources[0].content_mask != NULL;
     for (size_t i = 0; i < n; i++) {
         imp_view *v = &s->views[s->n_views];
@@ -58,7 +60,7 @@ static imp_status measure_sources(
         *v = (imp_view){.share = s->masked ? 1 : sources[i].weight / sum,
             .masked = sources[i].mask != NULL,
             .region = s->masked ? s->n_views : 0};
-        s->strength[v->region] = s->masked ? sources[i].weight * (double)n / sum : 1;
+        s->strength[v->region] = s->masked ? sources[i].weight * used / sum : 1;
         s->n_views++;
     }
     s->n_regions = s->masked ? s->n_views : 1;

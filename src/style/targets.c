@@ -64,13 +64,17 @@ static imp_status build_looker(
     return g->status;
 }
 
+/* A loss whose target is made of the paintings alone. */
+static bool is_statistic(const imp_loss_node *n) {
+    return n->kind != IMP_LOSS_CONTENT && n->kind != IMP_LOSS_NEAREST;
+}
+
 /* --- estimate --- */
 
 static size_t held_bytes(const imp_objective_state *o) {
     size_t sum = 0;
     for (size_t i = 0; i < o->n_losses; i++) {
-        imp_loss_kind kind = o->losses[i].kind;
-        if (kind != IMP_LOSS_CONTENT && kind != IMP_LOSS_NEAREST)
+        if (is_statistic(&o->losses[i]))
             sum += imp_blocked_count(imp_graph_shape(o->graph, o->losses[i].target));
     }
     return sum * sizeof(float);
@@ -215,8 +219,7 @@ static imp_status add_layer(imp_ctx *ctx, const imp_objective_state *o, const lo
             s = root_in_place(ctx, &t);
         for (size_t i = 0; i < o->n_losses && !s; i++) {
             const imp_loss_node *n = &o->losses[i];
-            bool ours = n->kind != IMP_LOSS_CONTENT && n->kind != IMP_LOSS_NEAREST &&
-                        n->layer == o->layers.n_content + layer &&
+            bool ours = is_statistic(n) && n->layer == o->layers.n_content + layer &&
                         n->region == v->region &&
                         (n->kind != IMP_LOSS_BURES || n->view == view);
             const float *target;
@@ -242,8 +245,8 @@ static imp_status add_pool(
         inside = malloc(places * sizeof *inside);
         if (!inside) return imp_fail(ctx, IMP_ERR_LIMIT, "style: no memory");
         for (size_t p = 0; p < places; p++) {
-            size_t y = p / k->grid.width * v->height / k->grid.height;
-            size_t x = p % k->grid.width * v->width / k->grid.width;
+            size_t y = (2 * (p / k->grid.width) + 1) * v->height / (2 * k->grid.height);
+            size_t x = (2 * (p % k->grid.width) + 1) * v->width / (2 * k->grid.width);
             inside[p] = v->mask[y * v->width + x] >= 0.5f;
         }
     }
@@ -287,7 +290,7 @@ static double area_of(const imp_scene *s, size_t region) {
 static void set_statistics(imp_objective_state *o, const held *holds) {
     for (size_t i = 0; i < o->n_losses; i++) {
         imp_loss_node *n = &o->losses[i];
-        if (n->kind == IMP_LOSS_CONTENT || n->kind == IMP_LOSS_NEAREST) continue;
+        if (!is_statistic(n)) continue;
         memcpy(imp_graph_data(o->graph, n->target), holds[i].value,
             imp_blocked_count(imp_graph_shape(o->graph, n->target)) * sizeof(float));
         n->unit = holds[i].weight * o->layers.weight[n->layer - o->layers.n_content] *
@@ -370,7 +373,8 @@ static imp_status find_regions(
     uint8_t *region = *out = malloc(s.h * s.w);
     if (!region) return imp_fail(ctx, IMP_ERR_LIMIT, "style: no memory");
     for (size_t p = 0; p < s.h * s.w; p++) {
-        size_t y = p / s.w * scene->height / s.h, x = p % s.w * scene->width / s.w;
+        size_t y = (2 * (p / s.w) + 1) * scene->height / (2 * s.h); /* its middle */
+        size_t x = (2 * (p % s.w) + 1) * scene->width / (2 * s.w);
         float most = 1.0f / 512;
         region[p] = NO_REGION;
         for (size_t r = 0; r < scene->n_regions; r++) {
@@ -435,7 +439,7 @@ imp_status imp_targets_prepare(
     imp_status s = holds ? IMP_OK : imp_fail(ctx, IMP_ERR_LIMIT, "style: no memory");
     for (size_t i = 0; i < o->n_losses && !s; i++) {
         const imp_loss_node *n = &o->losses[i];
-        if (n->kind == IMP_LOSS_CONTENT || n->kind == IMP_LOSS_NEAREST) continue;
+        if (!is_statistic(n)) continue;
         holds[i].value = malloc(
             imp_blocked_count(imp_graph_shape(o->graph, n->target)) * sizeof(float));
         if (!holds[i].value) s = imp_fail(ctx, IMP_ERR_LIMIT, "style: no memory");

@@ -14,6 +14,38 @@ def gram(x):
     return f @ f.T / f.shape[1]
 
 
+def moments(x, weights=None):
+    """Mean and Gram matrix of the columns of C x P; weights, of mean 1, of a region."""
+    w = torch.ones(x.shape[1], dtype=x.dtype) if weights is None else weights
+    y = x * w.sqrt()
+    return x @ w / x.shape[1], y @ y.T / x.shape[1]
+
+
+def root(a):
+    """The symmetric root of a symmetric matrix, what is below 0 by rounding taken as 0."""
+    values, vectors = torch.linalg.eigh((a + a.T) / 2)
+    return (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+
+
+def bures(v, u, eps=0.0):
+    """tr V + tr U - 2 tr (U^1/2 V U^1/2 + eps I)^1/2"""
+    s = root(u)
+    m = s @ v @ s + eps * torch.eye(len(u), dtype=u.dtype)
+    roots = torch.linalg.eigvalsh((m + m.T) / 2).clamp(min=0).sqrt()
+    return v.trace() + u.trace() - 2 * roots.sum()
+
+
+def match(q, c, scales):
+    """For each column of q the number of the column of c that is most like it, and by how
+    much it wins, as a share of what the best of all wins with: src/style/match.c. scales:
+    D^1/2, a number a row. Here c has its mean taken away already."""
+    d = (c * scales[:, None]).norm(dim=0)
+    b = c * scales[:, None].square() / d.clamp(min=1e-300)
+    score = (q - q.mean(1, keepdim=True)).T @ b
+    best = score.topk(2, dim=1)
+    return score.argmax(1), (best.values[:, 0] - best.values[:, 1]) / best.values.abs().max()
+
+
 def total_variation(x):
     return ((x[:, :, 1:] - x[:, :, :-1]).square().sum()
             + (x[:, :, :, 1:] - x[:, :, :, :-1]).square().sum()) / x.numel()
