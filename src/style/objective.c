@@ -27,7 +27,8 @@
  * R is the mean square of what pixels are below 0 or above 255 (range.c): what a file will
  * clamp away must not carry the style.
  *
- * A region of a mask has its own of the first three, times its share of the picture. The
+ * A region of a mask has its own of the first three, times its share of the picture; nearest
+ * leaves out the places of no region. The
  * operations compute squared distances and B; all else is their weights (targets.c).
  */
 #include "graph/graph.h"
@@ -118,8 +119,13 @@ imp_id imp_nearest_map(imp_graph *g, imp_id tap, imp_grid grid) {
 static void add_nearest(imp_objective_state *o) {
     size_t first = o->layers.n_content + o->layers.n_style, n = o->layers.n_nearest;
     imp_grid grid = imp_nearest_grid(o->graph, o->x, o->tap + first, n);
+    o->inside = IMP_NONE;
+    if (n && o->scene->masked)
+        o->inside = imp_graph_input(o->graph, "inside",
+            (imp_shape){1, 1, grid.height, grid.width, IMP_MAP}, false);
     for (size_t i = 0; i < n; i++) {
         imp_id map = imp_nearest_map(o->graph, o->tap[first + i], grid);
+        if (o->inside != IMP_NONE) map = imp_guide(o->graph, map, o->inside);
         add_loss(o, IMP_LOSS_NEAREST, first + i, map);
         make_lasting(o, map);
     }

@@ -365,13 +365,18 @@ static void take_maps(
 
 #define NO_REGION 255
 
-/* The region of each place: that of the whitest mask there. */
+/* The region of each place: that of the whitest mask there. Tell the graph which places have
+ * one. *out: NULL without masks. */
 static imp_status find_regions(
-    imp_ctx *ctx, const imp_scene *scene, imp_shape s, uint8_t **out) {
+    imp_ctx *ctx, const imp_objective_state *o, uint8_t **out) {
+    const imp_scene *scene = o->scene;
     *out = NULL;
-    if (!scene->masked) return IMP_OK;
+    if (o->inside == IMP_NONE) return IMP_OK;
+    imp_shape s = imp_graph_shape(o->graph, o->inside);
+    float *inside = imp_graph_data(o->graph, o->inside);
     uint8_t *region = *out = malloc(s.h * s.w);
     if (!region) return imp_fail(ctx, IMP_ERR_LIMIT, "style: no memory");
+    memset(inside, 0, imp_blocked_count(s) * sizeof *inside);
     for (size_t p = 0; p < s.h * s.w; p++) {
         size_t y = (2 * (p / s.w) + 1) * scene->height / (2 * s.h); /* its middle */
         size_t x = (2 * (p % s.w) + 1) * scene->width / (2 * s.w);
@@ -382,21 +387,20 @@ static imp_status find_regions(
             if (white <= most) continue;
             most = white;
             region[p] = (uint8_t)r;
+            inside[p * 16] = 1.0f;
         }
     }
     return IMP_OK;
 }
 
 /* The maps hold what is looked for: put what is found into their place, and weigh it. */
-static imp_status match_places(imp_ctx *ctx, imp_objective_state *o) {
+static imp_status match_places(
+    imp_ctx *ctx, imp_objective_state *o, const uint8_t *region) {
     imp_loss_node *nodes[IMP_STYLE_MAX_LAYERS];
     float *maps[IMP_STYLE_MAX_LAYERS] = {0};
     imp_shape s;
-    uint8_t *region;
     size_t n = nearest_maps(o, nodes, maps, &s);
-    imp_status status = find_regions(ctx, o->scene, s, &region);
-    if (!status) status = imp_match_replace(ctx, &o->match, maps, s.h * s.w, region);
-    free(region);
+    imp_status status = imp_match_replace(ctx, &o->match, maps, s.h * s.w, region);
     double sum = 0;
     for (size_t i = 0; i < n && !status; i++) {
         double scale = (double)o->match.scale[i];
@@ -419,18 +423,22 @@ static imp_status match_places(imp_ctx *ctx, imp_objective_state *o) {
 static imp_status look_for(
     imp_ctx *ctx, imp_objective_state *o, const float *image, bool content) {
     bool nearest = o->layers.n_nearest > 0;
+    uint8_t *region;
     if (!nearest && o->layers.n_content == 0) return IMP_OK;
+    imp_status s = find_regions(ctx, o, &region);
+    if (s) return s;
     imp_objective_see(ctx, o, o->scene->content);
     imp_graph_forward(o->graph);
     if (content) set_content(o);
-    if (!nearest) return IMP_OK;
-    take_maps(ctx, o, image ? CONTENT_SHARE : 1.0f, false);
-    if (image) {
+    if (nearest) take_maps(ctx, o, image ? CONTENT_SHARE : 1.0f, false);
+    if (nearest && image) {
         imp_objective_see(ctx, o, image);
         imp_graph_forward(o->graph);
         take_maps(ctx, o, 1.0f - CONTENT_SHARE, true);
     }
-    return match_places(ctx, o);
+    if (nearest) s = match_places(ctx, o, region);
+    free(region);
+    return s;
 }
 
 imp_status imp_targets_prepare(
