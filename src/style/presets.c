@@ -18,16 +18,17 @@
 #define NORMALISED                                                                     \
     .objective = IMP_NORMALISED, .size = 512, .optimizer = IMP_LBFGS, .history = 10,   \
     .rate = 2.0, .style_weight = 1.0, .range_weight = 300.0,                           \
-    .content_layers = CONTENT_LAYERS, .style_layers = STYLE_LAYERS,                    \
     .nearest_layers = NEAREST_LAYERS, .pooling = IMP_POOL_MAX,                         \
     .first = IMP_PAD_REPLICATE
+#define PAINTED                                                                        \
+    NORMALISED, .content_layers = CONTENT_LAYERS, .style_layers = STYLE_LAYERS
 
 static const imp_style_options presets[] = {
     /* Gram matrices bring the tones and the composition, nearest columns strokes that follow
      * the form: their sum is better than either (docs/quality.md). */
     {
         .preset = "painterly",
-        NORMALISED,
+        PAINTED,
         .first_size = 180,
         .scale_iterations = 40,
         .iterations = 90,
@@ -37,7 +38,7 @@ static const imp_style_options presets[] = {
     /* The content kept: it begins where composition is not moved any more. */
     {
         .preset = "faithful",
-        NORMALISED,
+        PAINTED,
         .first_size = 360,
         .scale_iterations = 40,
         .iterations = 60,
@@ -47,7 +48,7 @@ static const imp_style_options presets[] = {
     /* The style first: whirls and planes of colour from the smallest scale on. */
     {
         .preset = "bold",
-        NORMALISED,
+        PAINTED,
         .first_size = 120,
         .scale_iterations = 50,
         .iterations = 80,
@@ -57,7 +58,7 @@ static const imp_style_options presets[] = {
     /* No content: the painting's matter, from noise. */
     {
         .preset = "texture",
-        NORMALISED,
+        PAINTED,
         .first_size = 64,
         .scale_iterations = 60,
         .iterations = 60,
@@ -65,21 +66,25 @@ static const imp_style_options presets[] = {
         .terms = {[IMP_TERM_GRAM] = 1.0},
         .init = IMP_INIT_NOISE,
     },
-    /* The colour and light of another photograph. */
+    /* The colour and light of another photograph: the first layer's statistics alone, and a
+     * content that holds every edge. */
     {
         .preset = "photo",
         NORMALISED,
-        .iterations = 60,
-        .content_weight = 5.0,
+        .iterations = 40,
+        .content_weight = 6.0,
+        .tv_weight = 10.0,
         .terms = {[IMP_TERM_COV] = 1.0},
+        .content_layers = {"relu2_2", "relu4_2"},
+        .style_layers = {"relu1_1"},
     },
     /* A draft: most of the work is done where it is cheap. */
     {
         .preset = "fast",
-        NORMALISED,
+        PAINTED,
         .first_size = 120,
-        .scale_iterations = 16,
-        .iterations = 6,
+        .scale_iterations = 12,
+        .iterations = 5,
         .content_weight = 0.52,
         .terms = {[IMP_TERM_GRAM] = 1.0},
     },
