@@ -28,11 +28,11 @@ def root(a):
 
 
 def bures(v, u, eps=0.0):
-    """tr V + tr U - 2 tr (U^1/2 V U^1/2 + eps I)^1/2"""
+    """tr V + tr U - 2 tr ((U^1/2 V U^1/2 + eps I)^1/2 - eps^1/2 I)"""
     s = root(u)
     m = s @ v @ s + eps * torch.eye(len(u), dtype=u.dtype)
     roots = torch.linalg.eigvalsh((m + m.T) / 2).clamp(min=0).sqrt()
-    return v.trace() + u.trace() - 2 * roots.sum()
+    return v.trace() + u.trace() - 2 * (roots.sum() - len(u) * eps ** 0.5)
 
 
 def match(q, c, scales):

@@ -279,7 +279,7 @@ def wasserstein():
         m = s @ x @ s + eps[:, None, None] * torch.eye(c, dtype=D)
         roots = torch.linalg.eigvalsh((m + m.transpose(1, 2)) / 2).sqrt().sum(1)
         traces = x.diagonal(dim1=1, dim2=2).sum(1) + s.square().sum((1, 2))
-        return (traces - 2 * roots).mean()
+        return (traces - 2 * (roots - c * eps.sqrt())).mean()
 
     def root(x):
         values, vectors = torch.linalg.eigh(x[..., 0])
