@@ -419,6 +419,42 @@ static void content_of_the_first_layer(void **state) {
     imp_style_free(job);
 }
 
+static double variation_of(const imp_picture *p) {
+    double sum = 0;
+    for (size_t c = 0; c < 3; c++)
+        for (size_t y = 0; y < p->height; y++)
+            for (size_t x = 0; x < p->width; x++) {
+                const float *v = p->planes + (c * p->height + y) * p->width + x;
+                double right = x + 1 < p->width ? (double)(v[1] - v[0]) : 0;
+                double below = y + 1 < p->height ? (double)(v[p->width] - v[0]) : 0;
+                sum += right * right + below * below;
+            }
+    return sum / (double)floats_of(p);
+}
+
+/* Total variation is that of 0..255, whatever the network wants to see. */
+static void variation_of_any_input(void **state) {
+    (void)state;
+    imp_input_spec spec = narrow->info.input;
+    for (int scaled = 0; scaled < 2; scaled++) {
+        imp_style_options o = adam_options();
+        imp_style_progress first, now;
+        o.content_weight = o.style_weight = 0;
+        o.tv_weight = 2;
+        for (size_t k = 0; k < 3 && scaled; k++)
+            narrow->info.input.mean[k] = narrow->info.input.std[k] = 0.25f;
+        if (scaled) narrow->info.input.range = 1;
+        imp_style *job = new_job(&o, NULL);
+        assert_int_equal(imp_style_step(job, &first), IMP_OK);
+        double expected = 2 * variation_of(&photo);
+        assert_true(fabs(first.loss - expected) <= 1e-5 * expected);
+        for (int i = 0; i < 3; i++) assert_int_equal(imp_style_step(job, &now), IMP_OK);
+        assert_true(now.loss < first.loss);
+        imp_style_free(job);
+        narrow->info.input = spec;
+    }
+}
+
 /* A picture that was fitted before is the picture that the job would have made of it. */
 static void fitted_pictures(void **state) {
     (void)state;
@@ -507,6 +543,7 @@ int main(void) {
         cmocka_unit_test(converged),
         cmocka_unit_test(model_for_a_job),
         cmocka_unit_test(content_of_the_first_layer),
+        cmocka_unit_test(variation_of_any_input),
         cmocka_unit_test(fitted_pictures),
         cmocka_unit_test(estimate),
     };

@@ -135,6 +135,20 @@ static imp_shape picture_shape(size_t width, size_t height) {
     return (imp_shape){1, 3, height, width, IMP_MAP};
 }
 
+/* The total variation of R, G, B: a network that sees them less a mean has it before it. */
+static void add_variation(imp_objective_state *o) {
+    imp_input_spec spec = imp_model_describe(o->model).input;
+    imp_graph *g = o->graph;
+    o->rgb = o->variation = IMP_NONE;
+    if (o->options.tv_weight <= 0.0) return;
+    bool before_it = spec.range == 255.0f;
+    for (size_t k = 0; k < 3; k++) before_it &= spec.std[k] == 1.0f;
+    if (!before_it)
+        o->rgb = imp_graph_input(g, "rgb", picture_shape(o->width, o->height), true);
+    o->variation = imp_total_variation(g, before_it ? o->x : o->rgb);
+    imp_graph_loss(g, o->variation, 0.0);
+}
+
 /* The graph that is run in every iteration. The content's features are what it makes of the
  * content itself. */
 static void build_losses(imp_objective_state *o) {
@@ -151,11 +165,7 @@ static void build_losses(imp_objective_state *o) {
         for (size_t r = 0; r < o->scene->n_regions; r++)
             add_statistics(o, l->n_content + i, r);
     add_nearest(o);
-    o->rgb = o->variation = IMP_NONE;
-    if (o->options.tv_weight <= 0.0) return;
-    o->rgb = imp_graph_input(g, "rgb", picture_shape(o->width, o->height), true);
-    o->variation = imp_total_variation(g, o->rgb);
-    imp_graph_loss(g, o->variation, 0.0);
+    add_variation(o);
 }
 
 static imp_status check_side(

@@ -33,6 +33,7 @@ static const imp_style_options presets[] = {
         .scale_iterations = 40,
         .iterations = 90,
         .content_weight = 0.52,
+        .tv_weight = 3.0,
         .terms = {[IMP_TERM_GRAM] = 1.0, [IMP_TERM_NEAREST] = 0.4},
     },
     /* The content kept: it begins where composition is not moved any more. */
@@ -43,6 +44,7 @@ static const imp_style_options presets[] = {
         .scale_iterations = 40,
         .iterations = 60,
         .content_weight = 2.0,
+        .tv_weight = 3.0,
         .terms = {[IMP_TERM_GRAM] = 1.0, [IMP_TERM_NEAREST] = 0.4},
     },
     /* The style first: whirls and planes of colour from the smallest scale on. */
@@ -53,6 +55,7 @@ static const imp_style_options presets[] = {
         .scale_iterations = 50,
         .iterations = 80,
         .content_weight = 0.15,
+        .tv_weight = 3.0,
         .terms = {[IMP_TERM_GRAM] = 1.0, [IMP_TERM_NEAREST] = 0.4},
     },
     /* No content: the painting's matter, from noise. */
