@@ -181,6 +181,8 @@ static int run_with(app_painting *p, app_batch *batch) {
     const app_stylize_values *v = p->v;
     bool standard = v->output && strcmp(v->output, APP_STANDARD) == 0;
     int status = app_settings_take(p->command, v, &p->options);
+    if (p->options.iterations == 0) /* the loss of the start is that at full size */
+        p->options.first_size = 0;
     if (!status) status = app_inputs_name(&p->inputs, v);
     if (!status) status = app_batch_list(batch, v->common.operands[0], v->output);
     p->output.box = v->output_size;
