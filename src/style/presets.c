@@ -32,7 +32,7 @@ static const imp_style_options presets[] = {
         .first_size = 180,
         .scale_iterations = 40,
         .iterations = 90,
-        .content_weight = 0.54,
+        .content_weight = 0.53,
         .tv_weight = 3.0,
         .terms = {[IMP_TERM_GRAM] = 1.0, [IMP_TERM_NEAREST] = 0.4},
     },
@@ -88,7 +88,7 @@ static const imp_style_options presets[] = {
         .first_size = 120,
         .scale_iterations = 12,
         .iterations = 5,
-        .content_weight = 0.54,
+        .content_weight = 0.53,
         .terms = {[IMP_TERM_GRAM] = 1.0},
     },
     /* The course project that impasto grew from: Adam, from content mixed with noise. */
