@@ -106,10 +106,13 @@ static int check_output(app_painting *p) {
 static int open_model(app_painting *p) {
     if (p->model.model) return 0;
     int status = app_model_open_for(p->ctx, &p->model, &p->options);
-    if (!status && imp_model_describe(p->model.model).random)
-        app_note("model %s: random features find colour and texture, not strokes",
-            app_model_name(&p->model));
-    return status;
+    if (status || !imp_model_describe(p->model.model).random) return status;
+    app_note("model %s: random features find colour and texture, not strokes",
+        app_model_name(&p->model));
+    /* They do not bring back what a smaller scale has lost of the content. */
+    if (!app_given(p->command, p->v, app_find_option(p->command, "first-size")))
+        p->options.first_size = 0;
+    return 0;
 }
 
 static int paint(app_painting *p) {
@@ -233,7 +236,8 @@ const app_command app_stylize = {
         "Models are looked for in $XDG_DATA_HOME/impasto/models/NAME.safetensors\n"
         "(~/.local/share where XDG_DATA_HOME is not set). The model builtin is a\n"
         "seeded network of random features: it finds colour and texture, not\n"
-        "strokes. Strokes come with the weights of a trained VGG-19.\n\n"
+        "strokes, and paints at one scale unless --first-size is given. Strokes come\n"
+        "with the weights of a trained VGG-19.\n\n"
         "Ctrl-C ends the iteration, writes the picture so far and exits with 130.\n",
     .examples =
         "  impasto stylize photo.jpg painting.jpg -o out.png\n"
