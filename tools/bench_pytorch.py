@@ -23,10 +23,11 @@ STYLE, CONTENT = {"1_1", "2_1", "3_1", "4_1", "5_1"}, "4_2"
 
 
 def blas_in_use():
-    """The BLAS that is really mapped into this process."""
+    """The BLAS that is really mapped into this process, or built into PyTorch."""
     torch.mm(torch.ones(2, 2), torch.ones(2, 2))
     with open("/proc/self/maps") as f:
-        return sorted(set(re.findall(r"lib(?:openblas|blas|mkl)\w*", f.read())))
+        found = set(re.findall(r"lib(?:openblas|blas|mkl)\w*", f.read()))
+    return sorted(found | ({"mkl"} if torch.backends.mkl.is_available() else set()))
 
 
 def weight(*shape, layout=torch.contiguous_format):

@@ -4,7 +4,7 @@
 
 usage: tools/neural_style.py CONTENT STYLE -o OUT [--model FILE] [--size 512] [--iterations 1000]
            [--init random|content] [--tv 1e-3] [--optimizer lbfgs|adam] [--threads 2] [--seed 0]
-           [--save-start FILE] [--json]
+           [--device cpu|cuda] [--save-start FILE] [--json]
        tools/neural_style.py [CONTENT STYLE] --ours [--save-start FILE] [...]
            print the options that give `impasto stylize` the same objective, size and start
 
@@ -16,7 +16,8 @@ L-BFGS is torch's: step 1, history 100, tolerances -1, no line search; Adam's st
 start is a thousandth of a normal deviate round the mean colour. Weights are Oxford's, by our
 names, F16 or F32; without --model those of IMPASTO_DATA, else of ../shared/data. Not as
 neural-style-pt: pictures are resized as impasto does it (Lanczos, in floating point, sides
-rounded to the nearest, never enlarged), so that both programs see the same numbers.
+rounded to the nearest, never enlarged), so that both programs see the same numbers. On a GPU
+convolutions are of whole floats (no TF32).
 
 --json prints a line a loss, "iteration" the steps before it: {"event": "progress", "iteration",
 "loss", "content", "style", "tv", "seconds"}, the terms with their weights, then "done". Seconds
@@ -58,7 +59,7 @@ def check_blas():
     torch.mm(torch.ones(2, 2), torch.ones(2, 2))
     with open("/proc/self/maps", encoding="utf-8") as f:
         maps = f.read()
-    if "openblas" not in maps and "libmkl" not in maps:
+    if "openblas" not in maps and "libmkl" not in maps and not torch.backends.mkl.is_available():
         note("PyTorch runs on a slow BLAS: install libopenblas0-pthread")
 
 
@@ -67,7 +68,7 @@ def check_blas():
 
 def to_rgb(x):
     """From the network's input to H, W, 3 of 0..255, double."""
-    rgb = x.detach().double() + torch.tensor(network.MEAN, dtype=torch.float64).view(1, 3, 1, 1)
+    rgb = x.detach().cpu().double() + torch.tensor(network.MEAN, dtype=torch.float64).view(1, 3, 1, 1)
     return rgb.flip(1).clamp(0, 255)[0].permute(1, 2, 0).numpy()
 
 
@@ -187,6 +188,7 @@ def arguments():
     parser.add_argument("--optimizer", choices=("lbfgs", "adam"), default="lbfgs")
     parser.add_argument("--threads", type=count(1), default=2)
     parser.add_argument("--seed", type=count(0), default=0)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--save-start", metavar="FILE")
     parser.add_argument("--ours", action="store_true")
     parser.add_argument("--json", action="store_true")
@@ -210,6 +212,7 @@ def main():
     begun, args = time.perf_counter(), arguments()
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
+    torch.backends.cudnn.allow_tf32 = False
     check_blas()
     if args.ours:
         print(ours(args))
@@ -224,7 +227,9 @@ def main():
             x = save_start(args.save_start, x)
         if args.ours:
             return
-        last = paint(Objective(load_weights(args.model), content, style, args.tv), x, args, begun)
+        weights = {k: v.to(args.device) for k, v in load_weights(args.model).items()}
+        content, style, x = (t.to(args.device) for t in (content, style, x))
+        last = paint(Objective(weights, content, style, args.tv), x, args, begun)
         if args.iterations:
             PIL.Image.fromarray(numpy.rint(to_rgb(x)).astype("u1")).save(args.out)
     except OSError as e:
