@@ -31,6 +31,7 @@ static const field fields[] = {
     {"rematch", AT(rematch), 0},
     {"optimizer", AT(optimizer), IMP_ADAM},
     {"history", AT(history), 0},
+    {"precondition", AT(precondition), 0},
     {"rate", AT(rate), 0},
     {"content-weight", AT(content_weight), 0},
     {"style-weight", AT(style_weight), 0},

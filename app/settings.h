@@ -21,8 +21,8 @@ typedef struct app_stylize_values {
     size_t style_size, first_size, iterations, scale_iterations, rematch, history;
     size_t save_every, quality;
     int objective, optimizer, pooling, padding, keep_colors, depth;
-    double style_scale, tolerance, rate, content_weight, style_weight, tv_weight,
-        range_weight;
+    double style_scale, tolerance, precondition, rate, content_weight, style_weight,
+        tv_weight, range_weight;
     app_names content_layers, style_layers, nearest_layers, style_loss;
     app_names content_mask, style_mask;
     app_numbers layer_weights, style_weights;

@@ -134,6 +134,16 @@ const app_option app_stylize_options[] = {
         .value = "N",
         .otherwise = "by preset",
         .help = "pairs that lbfgs remembers; fewer take less memory"},
+    {.name = "precondition",
+        .type = APP_NUMBER,
+        .offset = AT(precondition),
+        .low = 1,
+        .high = 16,
+        .value = "G",
+        .otherwise = "by preset",
+        .help =
+            "lbfgs: how much farther a step goes at twice the wavelength; 1: as far "
+            "everywhere"},
     {.name = "rate",
         .type = APP_NUMBER,
         .offset = AT(rate),

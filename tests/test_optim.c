@@ -271,6 +271,44 @@ static void lbfgs_quadratic(void **state) {
     free(x);
 }
 
+/* M = 1/2c, the inverse second derivatives themselves, three times too large. */
+static void inverse_of_quadratic(void *user, const float *x, float *y) {
+    const problem *p = user;
+    for (size_t i = 0; i < p->n; i++)
+        y[i] = 1.5f * x[i] / (float)pow(10, 4.0 * (double)i / (double)p->n);
+}
+
+static void identity(void *user, const float *x, float *y) {
+    memcpy(y, x, ((const problem *)user)->n * sizeof *y);
+}
+
+static void run(float *x, imp_precondition_fn fn, int steps, double *losses) {
+    problem p = {.n = 1000};
+    imp_lbfgs *o;
+    assert_int_equal(imp_lbfgs_new(ctx, &o, p.n, 5), IMP_OK);
+    if (fn) imp_lbfgs_precondition(o, fn, &p);
+    for (size_t i = 0; i < p.n; i++) x[i] = 4;
+    for (int i = 0; i < steps; i++)
+        assert_int_equal(imp_lbfgs_step(o, x, quadratic, &p, &losses[i]), IMP_OK);
+    imp_lbfgs_free(o);
+}
+
+/* The identity changes no bit; the right M leads to the minimum in two steps, where without one
+ * it is far. */
+static void lbfgs_preconditioned(void **state) {
+    (void)state;
+    float *x = malloc(1000 * sizeof *x), *y = malloc(1000 * sizeof *y);
+    double plain[8], other[8];
+    run(x, NULL, 8, plain);
+    run(y, identity, 8, other);
+    assert_memory_equal(x, y, 1000 * sizeof *x);
+    assert_memory_equal(plain, other, sizeof plain);
+    run(y, inverse_of_quadratic, 2, other);
+    if (!(other[1] < 1e-6 && plain[7] > 1)) fail_msg("%g, %g", other[1], plain[7]);
+    free(x);
+    free(y);
+}
+
 static void lbfgs_same_bits(void **state) {
     (void)state;
     problem p = {.n = 50003};
@@ -341,8 +379,9 @@ int main(void) {
         cmocka_unit_test(adam_golden), cmocka_unit_test(adam_corrects_bias),
         cmocka_unit_test(any_count), cmocka_unit_test(bad_options),
         cmocka_unit_test(lbfgs_follows_oracle), cmocka_unit_test(lbfgs_rosenbrock),
-        cmocka_unit_test(lbfgs_quadratic), cmocka_unit_test(lbfgs_same_bits),
-        cmocka_unit_test(lbfgs_not_a_number), cmocka_unit_test(lbfgs_no_way_down)};
+        cmocka_unit_test(lbfgs_quadratic), cmocka_unit_test(lbfgs_preconditioned),
+        cmocka_unit_test(lbfgs_same_bits), cmocka_unit_test(lbfgs_not_a_number),
+        cmocka_unit_test(lbfgs_no_way_down)};
     for (size_t i = 0; i < 3; i++) {
         imp_ctx_options options = {.threads = threads[i]};
         if (imp_ctx_new(&contexts[i], &options)) return 1;

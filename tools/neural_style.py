@@ -118,7 +118,7 @@ def ours(args):
     layers = ",".join(repr(1 / c ** 2) for c in network.CHANNELS)
     options = {"model": args.model, "preset": "gatys", "size": args.size, "first-size": 0,
                "iterations": args.iterations, "tolerance": 0, "optimizer": args.optimizer,
-               "rate": 1, "objective": "plain", "style-loss": "gram",
+               "precondition": 1, "rate": 1, "objective": "plain", "style-loss": "gram",
                "content-layers": ",".join(CONTENT_LAYERS), "content-weight": 2 * CONTENT_WEIGHT,
                "style-layers": ",".join(STYLE_LAYERS), "style-weight": 4 * STYLE_WEIGHT,
                "layer-weights": layers, "tv-weight": 0, "range-weight": 0, "pooling": "max",

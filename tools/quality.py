@@ -16,8 +16,9 @@ painted anew, with --keep only where it is missing. A JSON line a picture, then 
              largest, of each the median over windows of 64 x 64 (Hann): near 1 without weave
     clipped  share of the pixels with a channel at 0 or 255
     seconds  as impasto says; none where the picture was kept
-The line `content` is the photograph itself at that size. Below some 200 pixels there are too few
-windows for ripple to mean much.
+The lines `content` and `painting` are the photograph and the painting themselves at that size:
+no picture need have less ripple than they. White noise has 0.9, 1.4 and 1.4. Below some 200 pixels
+there are too few windows for ripple to mean much.
 
 OUTDIR/sheet.png has a row a pair: content, style, recipes; --zoom adds OUTDIR/zoom.png, the middle
 of each, a quarter of its sides, enlarged. Pictures are of IMPASTO_DATA, else ../shared/data beside
@@ -81,12 +82,16 @@ class Judge:
         style = [relative(gram(seen[n]), a) for n, a in self.grams.items()]
         content = [relative(seen[n], self.wanted[n]) for n in CONTENT_LAYERS]
         return {"style": sum(style) / len(style), "content": sum(content) / len(content),
-                "ripple": ripple(rgb[0].numpy()),
-                "clipped": float(((rgb <= 0) | (rgb >= 255)).any(1).float().mean())}
+                **surface(rgb)}
 
 
 def relative(x, y):
     return float((x - y).square().sum() / y.square().sum())
+
+
+def surface(rgb):
+    return {"ripple": ripple(rgb[0].numpy()),
+            "clipped": float(((rgb <= 0) | (rgb >= 255)).any(1).float().mean())}
 
 
 def ripple(planes):
@@ -154,6 +159,9 @@ def study(args, recipes):
         files = [f[0] for f in found]
         judge = Judge(weights, *files, args.size)
         judged(judge, pair, "content", None, None, None)
+        painting = fitted(files[1], max(judge.content.shape)).round()
+        results.append({"pair": pair, "recipe": "painting", "style": None, "content": None,
+                        **surface(painting), "seconds": None})
         row = [(f"{pair}: content", files[0]), ("style", files[1])]
         for name, options in recipes.items():
             out = os.path.join(args.outdir, f"{pair}-{name}.png")
@@ -178,8 +186,10 @@ def table(results):
           + " ".join(f"{f'ripple{p}':>7}" for p in PERIODS) + f" {'clipped':>7} {'seconds':>7}")
     for r in results:
         waves = " ".join(f"{'-' if x is None else f'{x:.2f}':>7}" for x in r["ripple"])
-        seconds = "-" if r["seconds"] is None else f"{r['seconds']:.1f}"
-        print(f"{r['pair']:8} {r['recipe']:{wide}} {r['style']:7.4f} {r['content']:7.3f} "
+        style, content, seconds = (
+            "-" if r[name] is None else f"{r[name]:.{digits}f}"
+            for name, digits in (("style", 4), ("content", 3), ("seconds", 1)))
+        print(f"{r['pair']:8} {r['recipe']:{wide}} {style:>7} {content:>7} "
               f"{waves} {100 * r['clipped']:6.2f}% {seconds:>7}")
 
 

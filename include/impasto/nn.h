@@ -173,6 +173,10 @@ typedef struct imp_lbfgs imp_lbfgs;
 IMP_API IMP_MUST_USE imp_status imp_lbfgs_new(
     imp_ctx *ctx, imp_lbfgs **out, size_t count, size_t history);
 IMP_API void imp_lbfgs_free(imp_lbfgs *o);
+/* y = M x, count floats each: M symmetric, positive definite, the same at every call; a guess of
+ * how far a step may go in each direction, up to a factor. Set it before the first step. */
+typedef void (*imp_precondition_fn)(void *user, const float *x, float *y);
+IMP_API void imp_lbfgs_precondition(imp_lbfgs *o, imp_precondition_fn fn, void *user);
 /* One iteration on x, with at least one evaluation. *loss: that of the new x.
  * Returns IMP_ERR_NUMERIC where the loss is not finite at the start, or no step along
  * the steepest descent lowers it (converged as far as float32 goes): x is then

@@ -74,6 +74,7 @@ typedef struct imp_style_options {
     size_t rematch; /* nearest: match anew every so many iterations; 0: once a scale */
     imp_optimizer optimizer; /* IMP_ADAM or IMP_LBFGS */
     size_t history;          /* L-BFGS pairs */
+    double precondition;     /* L-BFGS: gain an octave (precondition.c); 0, 1: none */
     double rate;             /* Adam's step, in values of 0..255 */
     double content_weight, style_weight;
     double tv_weight;              /* of the total variation: smoother */

@@ -4,11 +4,14 @@
  * algorithms 7.4 and 7.5). The last steps s and the changes of the gradient y that they
  * made stand for the inverse of the second derivatives, H; an iteration is
  *
- *     d = -H g                       two-loop recursion, with H0 = s'y / y'y of the
- *                                    newest pair; without pairs d = -g / mean |g|
+ *     d = -H g                       two-loop recursion, with H0 = M s'y / y'My of the
+ *                                    newest pair; without pairs d = -M g / mean |M g|
  *     x <- x + t d                   t by a line search
  *     s = t d,  y = g_new - g        kept if s'y > 1e-10 |s| |y|, whatever the scales
  *                                    of loss and x; the oldest pair dropped
+ *
+ * M, the preconditioner, is the identity unless the caller has a better guess. It is the
+ * same as taking the steps in z with x = M^1/2 z.
  *
  * Line search: t = 1 first. A step is accepted when its loss is finite and
  *
@@ -49,7 +52,9 @@ struct imp_lbfgs {
     pair *pairs;
     float *x, *g; /* accepted point and its gradient */
     float *trial, *g_trial, *d;
-    double *partial; /* of sums: three for each chunk */
+    double *partial;                  /* of sums: three for each chunk */
+    imp_precondition_fn precondition; /* NULL: M is the identity */
+    void *user;
     double f;
     bool started;
 };
@@ -136,6 +141,11 @@ imp_status imp_lbfgs_new(imp_ctx *ctx, imp_lbfgs **out, size_t count, size_t his
     return IMP_OK;
 }
 
+void imp_lbfgs_precondition(imp_lbfgs *o, imp_precondition_fn fn, void *user) {
+    o->precondition = fn;
+    o->user = user;
+}
+
 void imp_lbfgs_free(imp_lbfgs *o) {
     if (!o) return;
     for (size_t i = 0; o->pairs && i < o->room; i++) {
@@ -152,11 +162,19 @@ void imp_lbfgs_free(imp_lbfgs *o) {
 
 /* --- direction --- */
 
+/* M v: v itself, or `trial`, which is free between two line searches. */
+static const float *preconditioned(const imp_lbfgs *o, const float *v) {
+    if (!o->precondition) return v;
+    o->precondition(o->user, v, o->trial);
+    return o->trial;
+}
+
 /* d, and the slope along it, g'd. */
 static double steepest_descent(imp_lbfgs *o) {
-    double mean = imp_reduce_abs(o->ctx, o->n, o->g, o->partial) / (double)o->count;
+    const float *down = preconditioned(o, o->g);
+    double mean = imp_reduce_abs(o->ctx, o->n, down, o->partial) / (double)o->count;
     o->kept = 0;
-    return combine_dot(o, o->d, -1 / mean, o->g, NULL, o->g);
+    return combine_dot(o, o->d, -1 / mean, down, NULL, o->g);
 }
 
 /* d = -H g (algorithm 7.4, on q = -g: both loops are linear). Each pass over d takes the dot
@@ -170,7 +188,10 @@ static double two_loops(imp_lbfgs *o) {
         next = combine_dot(
             o, o->d, -p->alpha, p->y, o->d, i > 0 ? o->pairs[i - 1].s : NULL);
     }
-    next = combine_dot(o, o->d, newest->sy / newest->yy, o->d, NULL, o->pairs[0].y);
+    double ymy = newest->yy;
+    if (o->precondition) ymy = dot(o, newest->y, preconditioned(o, newest->y));
+    next = combine_dot(
+        o, o->d, newest->sy / ymy, preconditioned(o, o->d), NULL, o->pairs[0].y);
     for (size_t i = 0; i < o->kept; i++) {
         pair *p = &o->pairs[i];
         double beta = next / p->sy;

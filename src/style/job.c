@@ -45,7 +45,8 @@ struct imp_style {
     int retries;
     imp_gradient *adam;
     imp_lbfgs *lbfgs;
-    imp_style_progress parts; /* of the last evaluation */
+    imp_precondition precondition; /* of lbfgs; without planes: none */
+    imp_style_progress parts;      /* of the last evaluation */
 };
 
 /* --- scales --- */
@@ -75,10 +76,11 @@ static size_t choose_scales(
     return n;
 }
 
-/* Images that the optimiser holds: of Adam gradient, best, m, v; of L-BFGS its pairs and five
- * vectors. */
+/* Images that the optimiser holds: of Adam gradient, best, m, v; of L-BFGS its pairs, five
+ * vectors and two of the preconditioner. */
 static size_t images_held(const imp_style_options *o) {
-    return o->optimizer == IMP_ADAM ? 4 : 2 * o->history + 5;
+    if (o->optimizer == IMP_ADAM) return 4;
+    return 2 * o->history + 5 + (o->precondition > 1.0 ? 2 : 0);
 }
 
 /* Floats of the weights of the layers up to `last`. */
@@ -196,14 +198,28 @@ static imp_status make_adam(imp_style *job, size_t count) {
     return IMP_OK;
 }
 
+static void free_lbfgs(imp_style *job) {
+    imp_lbfgs_free(job->lbfgs);
+    imp_precondition_free(&job->precondition);
+    job->lbfgs = NULL;
+}
+
+static imp_status make_lbfgs(imp_style *job, size_t count) {
+    double gain = job->options.precondition;
+    free_lbfgs(job);
+    imp_status s = imp_lbfgs_new(job->ctx, &job->lbfgs, count, job->options.history);
+    if (s || gain <= 1.0) return s;
+    s = imp_precondition_init(
+        job->ctx, &job->precondition, job->present.width, job->present.height, gain);
+    if (!s)
+        imp_lbfgs_precondition(job->lbfgs, imp_precondition_apply, &job->precondition);
+    return s;
+}
+
 /* An optimiser that remembers nothing. */
 static imp_status make_optimiser(imp_style *job) {
     size_t count = 3 * job->present.width * job->present.height;
-    if (job->options.optimizer == IMP_LBFGS) {
-        imp_lbfgs_free(job->lbfgs);
-        job->lbfgs = NULL;
-        return imp_lbfgs_new(job->ctx, &job->lbfgs, count, job->options.history);
-    }
+    if (job->options.optimizer == IMP_LBFGS) return make_lbfgs(job, count);
     free(job->best);
     free(job->gradient);
     job->best = malloc(count * sizeof *job->best);
@@ -223,8 +239,7 @@ static imp_status begin_scale(imp_style *job, size_t at, const imp_picture *init
     bool again = job->options.rematch > 0 && job->options.terms[IMP_TERM_NEAREST] > 0;
     imp_objective_free(&job->objective);
     imp_scene_free(&job->present);
-    imp_lbfgs_free(job->lbfgs);
-    job->lbfgs = NULL;
+    free_lbfgs(job);
     job->objective = (imp_objective_state){0};
     job->at = at;
     job->done_here = 0;
@@ -257,8 +272,8 @@ static imp_status check_options(imp_ctx *ctx, const imp_style_options *o) {
     if (o->optimizer == IMP_LBFGS && o->history < 1)
         return imp_fail(ctx, IMP_ERR_ARG, "history: expected at least 1");
     const double weights[] = {o->content_weight, o->style_weight, o->tv_weight, o->rate,
-        o->style_scale, o->tolerance, o->range_weight, o->terms[0], o->terms[1],
-        o->terms[2], o->terms[3]};
+        o->style_scale, o->tolerance, o->range_weight, o->precondition, o->terms[0],
+        o->terms[1], o->terms[2], o->terms[3]};
     for (size_t i = 0; i < sizeof weights / sizeof *weights; i++)
         if (!isfinite(weights[i]) || weights[i] < 0.0)
             return imp_fail(ctx, IMP_ERR_ARG,
@@ -314,7 +329,7 @@ void imp_style_free(imp_style *job) {
     imp_scene_free(&job->present);
     imp_scene_free(&job->scene);
     imp_gradient_free(job->adam);
-    imp_lbfgs_free(job->lbfgs);
+    free_lbfgs(job);
     free(job->color);
     free(job->image);
     free(job->gradient);

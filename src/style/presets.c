@@ -17,7 +17,7 @@
 /* What the presets of the normalised objective share. */
 #define NORMALISED                                                                     \
     .objective = IMP_NORMALISED, .size = 512, .optimizer = IMP_LBFGS, .history = 10,   \
-    .rate = 2.0, .style_weight = 1.0, .range_weight = 300.0,                           \
+    .precondition = 2.25, .rate = 2.0, .style_weight = 1.0, .range_weight = 300.0,     \
     .nearest_layers = NEAREST_LAYERS, .pooling = IMP_POOL_MAX,                         \
     .first = IMP_PAD_REPLICATE
 #define PAINTED                                                                        \
@@ -99,6 +99,7 @@ static const imp_style_options presets[] = {
         .iterations = 40,
         .optimizer = IMP_ADAM,
         .history = 10,
+        .precondition = 1.0,
         .rate = 1.0,
         .content_weight = 1.0,
         .style_weight = 500.0,
@@ -119,6 +120,7 @@ static const imp_style_options presets[] = {
         .iterations = 300,
         .optimizer = IMP_LBFGS,
         .history = 12, /* 20: 16 more images of memory, half a percent less loss */
+        .precondition = 1.0,
         .rate = 2.0,
         .content_weight = 1.0,
         .style_weight = 1e-3,

@@ -170,6 +170,22 @@ imp_status imp_targets_prepare(
 imp_status imp_targets_rematch(
     imp_ctx *ctx, imp_objective_state *o, const float *image);
 
+/* --- precondition.c: M of L-BFGS for a picture of three planes --- */
+
+typedef struct imp_precondition {
+    imp_ctx *ctx;
+    size_t width, height;
+    double gain;
+    float *smooth, *columns;
+} imp_precondition;
+
+/* gain: 1 or more. Errors: IMP_ERR_LIMIT. */
+imp_status imp_precondition_init(
+    imp_ctx *ctx, imp_precondition *p, size_t width, size_t height, double gain);
+void imp_precondition_free(imp_precondition *p);
+void imp_precondition_apply(
+    void *user, const float *x, float *y); /* user: one of these */
+
 /* --- range.c: n values; [scratch] partial: imp_chunk_count(n) numbers --- */
 
 double imp_range(imp_ctx *ctx, const float *x, size_t n, double *partial);

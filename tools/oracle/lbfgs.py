@@ -23,11 +23,11 @@ class NotConverging(Exception):
 
 
 class Lbfgs:
-    """fn(x) -> (loss, gradient). The state between steps: the pairs, oldest first, and the
-    loss and gradient at the present x."""
+    """fn(x) -> (loss, gradient); M: the preconditioner, x -> M x. The state between steps: the
+    pairs, oldest first, and the loss and gradient at the present x."""
 
-    def __init__(self, fn, history=10):
-        self.fn, self.history, self.pairs = fn, history, []
+    def __init__(self, fn, history=10, M=lambda x: x):
+        self.fn, self.history, self.M, self.pairs = fn, history, M, []
         self.f = self.g = None
         self.evaluations = self.skipped = self.cleared = 0
 
@@ -36,12 +36,13 @@ class Lbfgs:
         return self.fn(x)
 
     def steepest(self):
-        """-g, scaled to a mean absolute change of 1."""
-        mean = self.g.double().abs().mean().item()
-        return -self.g * (1.0 / mean) if mean > 0 else None
+        """-M g, scaled to a mean absolute change of 1."""
+        down = self.M(self.g)
+        mean = down.double().abs().mean().item()
+        return -down * (1.0 / mean) if mean > 0 else None
 
     def direction(self):
-        """-H g by the two-loop recursion; H0 = (s'y)/(y'y) of the newest pair."""
+        """-H g by the two-loop recursion; H0 = M (s'y)/(y'My) of the newest pair."""
         if not self.pairs:
             return self.steepest()
         q, alphas = self.g.clone(), []
@@ -50,7 +51,7 @@ class Lbfgs:
             alphas.append(alpha)
             q = q - alpha * y
         s, y, sy = self.pairs[-1]
-        q = q * (sy / dot(y, y))
+        q = self.M(q) * (sy / dot(y, self.M(y)))
         for (s, y, sy), alpha in zip(self.pairs, reversed(alphas)):
             q = q + (alpha - dot(y, q) / sy) * s
         return -q

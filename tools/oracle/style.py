@@ -28,6 +28,8 @@ Trajectories at 64 x 64 for o = normalised (from large.content) and classic (fro
   large.<o>.lbfgs     11 losses: at the start and after each of 10 iterations (lbfgs.py,
                       history 10)
   large.<o>.lbfgs_evaluations   of the loss, so far, at the same moments
+  large.<o>.preconditioned, large.<o>.preconditioned_evaluations   the same with M of
+                      precondition.py, gain GAIN
 For the normalised objective both optimisers are given loss and gradient times 3HW; the
 losses stored are unscaled. classic is not scaled.
 
@@ -44,11 +46,13 @@ import golden
 import network
 from lbfgs import Lbfgs
 from objective import Objective
+from precondition import precondition
 
 D = torch.float64
 DIVISOR = 16
 START = 31    # seed of large.classic.start's u
 RUNS = 24     # of --float32
+GAIN = 2.25   # of the preconditioner
 OBJECTIVES = {
     "normalised": dict(normalised=True, cw=0.5, sw=1.0, tv=0.0, replicate=True),
     "normalised_tv": dict(normalised=True, cw=0.5, sw=1.0, tv=0.3, replicate=True),
@@ -122,8 +126,8 @@ def adam(objective, x, scale, steps):
     return losses + [objective(x)[0]]
 
 
-def lbfgs(objective, x, scale, steps):
-    optimiser = Lbfgs(lambda x: objective(x, scale), history=10)
+def lbfgs(objective, x, scale, steps, gain):
+    optimiser = Lbfgs(lambda x: objective(x, scale), 10, lambda x: precondition(x, gain))
     losses, evaluations = [objective(x)[0]], [0]
     for _ in range(steps):
         x = optimiser.step(x)
@@ -164,9 +168,10 @@ def trajectories(weights, pictures, talk=True):
         o = Objective(weights, content, pictures["style"], **OBJECTIVES[name])
         start = content if name == "normalised" else pictures["large.classic.start"]
         scale = float(start.numel()) if name == "normalised" else 1.0
-        losses, evaluations = lbfgs(o, start, scale, 10)
-        for what, v in (("adam", adam(o, start, scale, 20)), ("lbfgs", losses),
-                        ("lbfgs_evaluations", evaluations)):
+        found = {"adam": adam(o, start, scale, 20)}
+        for what, gain in (("lbfgs", 1), ("preconditioned", GAIN)):
+            found[what], found[what + "_evaluations"] = lbfgs(o, start, scale, 10, gain)
+        for what, v in found.items():
             out[f"large.{name}.{what}"] = torch.tensor(v, dtype=D)
             if talk:
                 print(name, what, " ".join(f"{f:.6g}" for f in v))
