@@ -190,7 +190,8 @@ static void multiply(const job *j, const float *u, size_t panels, const float *v
         .a_tap = j->group * 16,
         .b_panel = u_panel(j),
         .y_row = 16,
-        .y_panel = j->block * 16};
+        .y_panel = j->block * 16,
+        .a_next = j->c * j->group * 16};
     for (size_t xi = 0; xi < j->planes; xi++)
         for (size_t panel = 0; panel < panels; panel += k->nb) {
             t.panels = imp_least(panels - panel, k->nb);
