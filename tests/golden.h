@@ -16,14 +16,19 @@
 #define GOLDEN_DIR "tests/golden"
 #endif
 
+/* The golden file of that name, in a buffer of its own until the next call. */
+static inline const char *golden_path(const char *file) {
+    static char path[4096];
+    const char *where = getenv("IMPASTO_GOLDEN");
+    snprintf(path, sizeof path, "%s/%s", where && *where ? where : GOLDEN_DIR, file);
+    return path;
+}
+
 /* Open file (say "ops.safetensors"); NULL, and the reason on standard error. */
-static inline imp_safetensors *golden_open(imp_ctx *ctx, const char *file) {
-    char path[4096];
-    const char *folder = getenv("IMPASTO_GOLDEN");
-    snprintf(path, sizeof path, "%s/%s", folder && *folder ? folder : GOLDEN_DIR, file);
+static inline imp_safetensors *golden_open(imp_ctx *c, const char *file) {
     imp_safetensors *st;
-    if (imp_safetensors_open(ctx, &st, path) == IMP_OK) return st;
-    fprintf(stderr, "%s\n", imp_ctx_error(ctx));
+    if (imp_safetensors_open(c, &st, golden_path(file)) == IMP_OK) return st;
+    fprintf(stderr, "%s\n", imp_ctx_error(c));
     return NULL;
 }
 

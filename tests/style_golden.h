@@ -1,26 +1,47 @@
 /* SPDX-License-Identifier: MIT
  *
  * style_golden.h: what tools/oracle/style.py wrote, as pictures, options and numbers,
- * and how near two gradients are. Include after cmocka.h.
+ * and how near two gradients are; the model and context of the tests that compare with
+ * it. Include after cmocka.h.
  */
 #ifndef TESTS_STYLE_GOLDEN_H
 #define TESTS_STYLE_GOLDEN_H
 
 #include <math.h>
 
+#include "files.h"
 #include "golden.h"
 #include "style/style.h"
 #include "style_options.h"
 
+static imp_model *narrow; /* VGG-19, channels / 16, that the goldens were made with */
+
+/* A context of two threads, and the model. */
+static inline int style_setup(void **state) {
+    if (files_setup(state)) return -1;
+    imp_ctx_free(ctx);
+    imp_ctx_options options = {.threads = 2};
+    if (imp_ctx_new(&ctx, &options) != IMP_OK) return -1;
+    const char *path = golden_path("style.safetensors");
+    if (imp_model_load(ctx, &narrow, path) == IMP_OK) return 0;
+    fprintf(stderr, "%s\n", imp_ctx_error(ctx));
+    return -1;
+}
+
+static inline int style_teardown(void **state) {
+    imp_model_free(narrow);
+    return files_teardown(state);
+}
+
 /* A tensor 1, 3, H, W of float32 as a picture; to be freed. */
 static inline imp_picture golden_picture(
-    imp_ctx *ctx, const imp_safetensors *st, const char *name) {
+    imp_ctx *c, const imp_safetensors *st, const char *name) {
     const imp_safetensors_entry *e = imp_safetensors_find(st, name);
     imp_picture p;
     if (!e) fail_msg("golden: no %s", name);
     assert_true(e->ndim == 4 && e->shape[1] == 3);
-    assert_int_equal(imp_picture_new(ctx, &p, e->shape[3], e->shape[2]), IMP_OK);
-    assert_int_equal(imp_safetensors_floats(ctx, st, e, 0, e->count, p.planes), IMP_OK);
+    assert_int_equal(imp_picture_new(c, &p, e->shape[3], e->shape[2]), IMP_OK);
+    assert_int_equal(imp_safetensors_floats(c, st, e, 0, e->count, p.planes), IMP_OK);
     return p;
 }
 

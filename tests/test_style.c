@@ -15,11 +15,9 @@
 
 #include "style_golden.h"
 #include "walk.h"
-#include "files.h"
 #include "model_files.h"
 
 static imp_safetensors *goldens;
-static imp_model *narrow;
 static const char *const objectives[] = {
     "normalised", "normalised_tv", "classic", "classic_avg", "plain_tv"};
 #define OBJECTIVES (sizeof objectives / sizeof *objectives)
@@ -430,21 +428,13 @@ static void threads_change_no_bit(void **state) {
 /* --- the program --- */
 
 static int setup(void **state) {
-    if (files_setup(state)) return -1;
-    imp_ctx_free(ctx);
-    imp_ctx_options options = {.threads = 2};
-    if (imp_ctx_new(&ctx, &options) != IMP_OK) return -1;
-    char path[4096];
-    const char *in = getenv("IMPASTO_GOLDEN");
-    snprintf(path, sizeof path, "%s/style.safetensors", in && *in ? in : GOLDEN_DIR);
-    goldens = golden_open(ctx, "style.safetensors");
-    return goldens && imp_model_load(ctx, &narrow, path) == IMP_OK ? 0 : -1;
+    goldens = style_setup(state) ? NULL : golden_open(ctx, "style.safetensors");
+    return goldens ? 0 : -1;
 }
 
 static int teardown(void **state) {
-    imp_model_free(narrow);
     imp_safetensors_close(goldens);
-    return files_teardown(state);
+    return style_teardown(state);
 }
 
 int main(void) {

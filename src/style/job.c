@@ -57,7 +57,7 @@ static size_t choose_scales(
     scale *out, const imp_scene *last, const imp_style_options *o, size_t least_side) {
     scale list[MAX_SCALES];
     size_t n = 0;
-    double longest = (double)(last->width > last->height ? last->width : last->height);
+    double longest = (double)imp_longest(last->width, last->height);
     for (; n < MAX_SCALES; n++) {
         double side = floor(longest / pow(2.0, 0.5 * (double)n) + 0.5);
         scale *s = &list[n];

@@ -13,7 +13,7 @@
 
 void imp_style_size(
     size_t width, size_t height, size_t size, size_t *out_width, size_t *out_height) {
-    size_t longest = width > height ? width : height;
+    size_t longest = imp_longest(width, height);
     *out_width = width;
     *out_height = height;
     if (longest <= size || longest == 0) return;
@@ -22,10 +22,6 @@ void imp_style_size(
     size_t h = (size_t)floor((double)height * factor + 0.5);
     *out_width = w < 1 ? 1 : w;
     *out_height = h < 1 ? 1 : h;
-}
-
-static size_t longest(size_t width, size_t height) {
-    return width > height ? width : height;
 }
 
 static size_t rounded(double x) {
@@ -76,7 +72,7 @@ imp_status imp_scene_measure(imp_ctx *ctx, imp_scene *s, size_t width, size_t he
     double factor = o->style_scale > 0 ? o->style_scale : 1;
     size_t size = o->style_size
                       ? o->style_size
-                      : rounded(factor * (double)longest(s->width, s->height));
+                      : rounded(factor * (double)imp_longest(s->width, s->height));
     for (size_t i = 0, v = 0; i < n; i++)
         if (sources[i].weight > 0) {
             imp_style_size(sources[i].picture->width, sources[i].picture->height, size,
@@ -218,7 +214,7 @@ imp_status imp_scene_at(
     out->width = width;
     out->height = height;
     double factor =
-        (double)longest(width, height) / (double)longest(s->width, s->height);
+        (double)imp_longest(width, height) / (double)imp_longest(s->width, s->height);
     out->content =
         at_size(ctx, out, width, height, s->content, 3, s->width, s->height, &status);
     for (size_t r = 0; r < s->n_regions; r++)
@@ -227,7 +223,7 @@ imp_status imp_scene_at(
     for (size_t i = 0; i < s->n_views; i++) {
         const imp_view *from = &s->views[i];
         imp_view *v = &out->views[i];
-        size_t size = rounded(factor * (double)longest(from->width, from->height));
+        size_t size = rounded(factor * (double)imp_longest(from->width, from->height));
         imp_style_size(from->width, from->height, size, &v->width, &v->height);
         v->planes = at_size(ctx, out, v->width, v->height, from->planes, 3, from->width,
             from->height, &status);

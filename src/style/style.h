@@ -31,6 +31,10 @@ imp_status imp_style_layers_choose(imp_ctx *ctx, imp_style_layers *out,
 
 /* --- scene.c: the pictures of a job, and what they are at one scale --- */
 
+static inline size_t imp_longest(size_t width, size_t height) {
+    return width > height ? width : height;
+}
+
 /* A painting as it is looked at. Planes are NULL in an estimate. */
 typedef struct imp_view {
     size_t width, height;

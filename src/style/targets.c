@@ -148,7 +148,7 @@ static imp_status find_statistics(
     if (!out->cov) return imp_fail(ctx, IMP_ERR_LIMIT, "style: no memory");
     for (size_t j = 0; j < s.c; j++)
         for (size_t i = 0; i < s.c; i++) {
-            size_t at = (i / 16 * s.c + j) * 16 + i % 16;
+            size_t at = imp_map_offset(&s, 0, i, j, 0);
             out->cov[at] = out->gram[at] - out->mean[i] * out->mean[j];
             if (i == j) out->trace += (double)out->cov[at];
         }
@@ -163,11 +163,11 @@ static imp_status root_in_place(imp_ctx *ctx, statistics *t) {
     if (!a) return imp_fail(ctx, IMP_ERR_LIMIT, "style: no memory");
     for (size_t j = 0; j < C; j++)
         for (size_t i = 0; i < C; i++)
-            a[j * C + i] = (double)t->cov[(i / 16 * C + j) * 16 + i % 16];
+            a[j * C + i] = (double)t->cov[imp_map_offset(&t->shape, 0, i, j, 0)];
     imp_matrix_root(C, a, a + C * C);
     for (size_t j = 0; j < C; j++)
         for (size_t i = 0; i < C; i++)
-            t->cov[(i / 16 * C + j) * 16 + i % 16] = (float)a[j * C + i];
+            t->cov[imp_map_offset(&t->shape, 0, i, j, 0)] = (float)a[j * C + i];
     free(a);
     return IMP_OK;
 }
