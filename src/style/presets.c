@@ -17,7 +17,7 @@
 /* What the presets of the normalised objective share. */
 #define NORMALISED                                                                     \
     .objective = IMP_NORMALISED, .size = 512, .optimizer = IMP_LBFGS, .history = 10,   \
-    .precondition = 2.25, .rate = 2.0, .style_weight = 1.0, .range_weight = 300.0,     \
+    .precondition = 1.6, .rate = 2.0, .style_weight = 1.0, .range_weight = 300.0,      \
     .nearest_layers = NEAREST_LAYERS, .pooling = IMP_POOL_MAX,                         \
     .first = IMP_PAD_REPLICATE
 #define PAINTED                                                                        \
@@ -87,7 +87,7 @@ static const imp_style_options presets[] = {
         PAINTED,
         .first_size = 120,
         .scale_iterations = 8,
-        .iterations = 9,
+        .iterations = 8,
         .content_weight = 0.52,
         .terms = {[IMP_TERM_GRAM] = 1.0},
     },
