@@ -21,8 +21,7 @@ typedef struct imp_gemm_tile {
     const float *a, *b, *init;
     float *y;
     size_t rows, panels, taps, a_tap, b_panel, y_row, y_panel;
-    size_t
-        a_next; /* from a to that of the tile after this: fetched meanwhile (avx512) */
+    size_t a_next; /* from a to that of the next tile, which avx512 fetches meanwhile */
 } imp_gemm_tile;
 
 /* Sums of outer products, over lines of pixels:
