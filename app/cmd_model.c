@@ -127,18 +127,28 @@ static void tell_input(const imp_input_spec *in) {
         in->fit == IMP_FIT_SQUASH ? "squash" : "crop");
 }
 
+/* How wide it is beside its architecture. */
+static void tell_architecture(const imp_model_info *info) {
+    const char *random = info->random ? ", random features" : "";
+    if (info->listed)
+        app_result(
+            "architecture  %s, channels of its own%s", info->architecture, random);
+    else
+        app_result("architecture  %s, channels divided by %zu%s", info->architecture,
+            info->divisor, random);
+}
+
 static void tell_info(const char *file, const imp_model *m) {
     imp_model_info info = imp_model_describe(m);
     size_t tensors = imp_model_tensor_count(m);
-    app_event(json_pack("{s:s, s:o, s:o, s:I, s:I, s:I, s:b, s:o, s:o}", "event",
+    app_event(json_pack("{s:s, s:o, s:o, s:I, s:b, s:I, s:I, s:b, s:o, s:o}", "event",
         "result", "file", app_json_text(file), "architecture",
         app_json_text(info.architecture), "divisor", (json_int_t)info.divisor,
-        "classes", (json_int_t)info.classes, "parameters", (json_int_t)info.parameters,
-        "random", (int)info.random, "input", json_input(&info.input), "tensors",
-        json_tensors(m)));
+        "own_channels", (int)info.listed, "classes", (json_int_t)info.classes,
+        "parameters", (json_int_t)info.parameters, "random", (int)info.random, "input",
+        json_input(&info.input), "tensors", json_tensors(m)));
     app_result("file          %s", file);
-    app_result("architecture  %s, channels divided by %zu%s", info.architecture,
-        info.divisor, info.random ? ", random features" : "");
+    tell_architecture(&info);
     tell_input(&info.input);
     if (info.classes)
         app_result("classes       %zu", info.classes);

@@ -101,6 +101,9 @@ static inline bound bound_of(const imp_ctx *ctx, const op_case *t, int k) {
     if (op == &imp_op_mean && k < 0) /* 16 places in float32, then double; a rounding */
         return (bound){ABSOLUTE, 17, 0};
     if (op == &imp_op_centre && k == 1) return (bound){ABSOLUTE, 2, 0};
+    if (op == &imp_op_select && k == 0) /* of a channel picked more than once */
+        return (bound){ABSOLUTE, (double)t->out.c + 1, 0};
+    if (op == &imp_op_select) return (bound){VALUE, 1, 0};
     if (op == &imp_op_mean || op == &imp_op_guide) return (bound){VALUE, 1, 0};
     if (op == &imp_op_centre && k < 0) return (bound){VALUE, 1, 0};
     if (op == &imp_op_add && k < 0) return (bound){VALUE, 1, 0};

@@ -103,11 +103,17 @@ static void seeds(void **state) {
 
 static void bad_options(void **state) {
     (void)state;
-    static const size_t zero[] = {0}, wide[] = {65537};
+    static const size_t zero[] = {0}, wide[] = {65537},
+                        many[] = {3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3};
     static const imp_model_options bad[] = {{.architecture = "alexnet"},
         {.architecture = "vgg19", .divisor = 3},
         {.architecture = "vgg16", .divisor = 128},
         {.architecture = "vgg16", .divisor = 16, .last = "relu3_4"},
+        {.architecture = "vgg16", .channels = zero, .n_channels = 1},
+        {.architecture = "vgg16", .channels = wide, .n_channels = 1},
+        {.architecture = "vgg16", .channels = many, .n_channels = 14},
+        {.architecture = "vgg16", .channels = many, .n_channels = 3, .divisor = 2},
+        {.architecture = "lenet", .channels = many, .n_channels = 1},
         {.architecture = "mlp", .hidden = zero, .n_hidden = 1},
         {.architecture = "mlp", .hidden = wide, .n_hidden = 1},
         {.architecture = "mlp", .hidden = wide, .n_hidden = 17}};
@@ -253,6 +259,35 @@ static void bare(void **state) {
     }
 }
 
+/* Channels layer by layer: as asked, saved, read back, and cut where the file is. */
+static void listed(void **state) {
+    (void)state;
+    static const size_t channels[] = {64, 5, 17, 32, 7};
+    imp_model *m = make_model((imp_model_options){
+        .architecture = "vgg19", .channels = channels, .n_channels = 5, .seed = 6});
+    assert_int_equal(m->n_tensors, 10);
+    for (size_t i = 0; i < 5; i++) {
+        assert_int_equal(m->tensors[2 * i].shape.n, channels[i]);
+        assert_int_equal(m->tensors[2 * i].shape.c, i ? channels[i - 1] : 3);
+    }
+    const char *path = in_folder("listed");
+    assert_int_equal(imp_model_save(ctx, m, path, false), IMP_OK);
+    imp_model *loaded = load_model(path);
+    assert_same_tensors(m, loaded);
+    imp_model_info info = imp_model_describe(loaded);
+    assert_true(info.listed && info.divisor == 1 && info.classes == 0);
+    imp_model_free(loaded);
+    static const char *const layers[] = {"relu2_1"};
+    assert_int_equal(imp_model_load_layers(ctx, &loaded, path, layers, 1), IMP_OK);
+    assert_int_equal(loaded->n_tensors, 6);
+    assert_int_equal(imp_model_save(ctx, loaded, path, true), IMP_OK);
+    imp_model *again = load_model(path);
+    assert_same_tensors(loaded, again);
+    imp_model_free(again);
+    imp_model_free(loaded);
+    imp_model_free(m);
+}
+
 /* --- metadata --- */
 
 static void overrides(void **state) {
@@ -319,7 +354,11 @@ static void bad_metadata(void **state) {
         {"input.std", "1,-1,1"}, {"input.std", "1"}, {"input.size", "0"},
         {"input.size", "224px"}, {"input.size", "4097"}, {"input.size", "70000"},
         {"input.fit", "stretch"}, {"flatten", "whc"}, {"classes", "["},
-        {"classes", "[\"one\"]"}, {"classes", "{}"}, {"classes", "tabby"}};
+        {"classes", "[\"one\"]"}, {"classes", "{}"}, {"classes", "tabby"},
+        {"channels", ""}, {"channels", "4,"}, {"channels", "4,,4"}, {"channels", "0"},
+        {"channels", "4,-4"}, {"channels", "65537"}, {"channels", "4 4"},
+        {"channels",
+            "1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1"}};
     imp_model *m = make_model(kinds[0]);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         const char *key = bad[i].key, *dot = strchr(key, '.');
@@ -327,6 +366,10 @@ static void bad_metadata(void **state) {
         if (!strcmp(key, "width.divisor")) key = dot + 1;
         expect_bad_file(m, f, key);
     }
+    imp_model_free(m);
+    m = make_model(kinds[0]); /* good numbers, of another network */
+    static const imp_safetensors_pair other = {"channels", "4,5"};
+    expect_bad_file(m, (model_file){.metadata = &other, .n_metadata = 1}, "conv1_2");
     imp_model_free(m);
     static const imp_safetensors_pair grey[] = {{"classes", "[0,1,2,3,4,5,6,7,8,9]"},
         {"input.order", "rgb"}, {"input.mean", "1,2,3"}};
@@ -453,6 +496,7 @@ int main(void) {
         cmocka_unit_test(round_trip),
         cmocka_unit_test(foreign),
         cmocka_unit_test(bare),
+        cmocka_unit_test(listed),
         cmocka_unit_test(overrides),
         cmocka_unit_test(labels),
         cmocka_unit_test(bad_metadata),

@@ -22,7 +22,7 @@ static const imp_op *const ops[] = {&imp_op_conv2d, &imp_op_linear, &imp_op_relu
     &imp_op_pool2d, &imp_op_flatten, &imp_op_add, &imp_op_softmax,
     &imp_op_cross_entropy, &imp_op_resample, &imp_op_gram, &imp_op_squared_error,
     &imp_op_total_variation, &imp_op_mean, &imp_op_centre, &imp_op_guide,
-    &imp_op_wasserstein};
+    &imp_op_wasserstein, &imp_op_select};
 
 static const imp_op *op_named(const char *name, size_t length) {
     for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
@@ -297,6 +297,8 @@ static const op_case large[] = {
         .in = {MAP(2, 150, 150, 1), MAP(2, 150, 1, 1)}},
     {"guide.parts", &imp_op_guide, .n_in = 2, .want = 1,
         .in = {MAP(2, 19, 70, 65), MAP(2, 1, 70, 65)}},
+    {"select.parts", &imp_op_select, .n_in = 2, .want = 1,
+        .in = {MAP(2, 19, 70, 65), MAP(1, 37, 2, 1)}},
     {"wasserstein.low_rank", &imp_op_wasserstein, .n_in = 2, .want = 1,
         .in = {MAP(2, 75, 75, 1), MAP(2, 75, 75, 1)}},
     {"wasserstein.wide", &imp_op_wasserstein, .n_in = 2, .want = 1,
@@ -334,13 +336,15 @@ static void large_case(void **state) {
         {0}, {0}, {0, 3, 2}, {1, 2, 2}, {1}, {0}, {0}, {0}, {1}, {0}, {0}, {0},
         {31, 90, 1}, {1, 1, 0}, {1, 1, 1}, {1, 1, 0}, {1, 1, 1}, {1, 1, 0}, {1, 1, 1},
         {1, 1, 0}, {1, 1, 1}, {1, 1, 0}, {1, 0, 0}, {1, 4, 0}, {1, 4, 1}, {0}, {0}, {0},
-        {0}, {0}, {0}};
+        {0}, {0}, {0}, {0}};
     _Static_assert(sizeof attrs / sizeof *attrs == LARGE, "one a case");
     read_attr(&t, attrs[(const op_case *)*state - large]);
     set_layouts(&t);
     for (size_t i = 0; i < t.n_in; i++) t.x[i] = normals(t.in[i], 7 + i, 1);
     for (size_t i = 0; t.op == &imp_op_cross_entropy && i < t.in[1].n; i++)
         t.x[1][i] = (double)(imp_random(3, i) % t.in[0].c);
+    for (size_t k = 0; t.op == &imp_op_select && k < t.in[1].c; k++)
+        t.x[1][2 * k] = (double)(imp_random(4, k) % (t.in[0].c + 2)); /* two too many */
     if (t.op == &imp_op_wasserstein) make_covariances(&t);
     imp_status s = t.op->shape(contexts[0], t.attr, t.in, t.n_in, &t.out);
     if (s) fail_msg("%s: %s", t.name, imp_ctx_error(contexts[0]));
@@ -495,6 +499,8 @@ static void shape_messages(void **state) {
             "centre: expected a Gram matrix [1, 2, 2, 1], found [1, 2, 3, 1]"},
         {&imp_op_centre, {0}, {MAP(2, 3, 3, 1), MAP(1, 3, 1, 1)},
             "centre: expected means [2, 3, 1, 1], found [1, 3, 1, 1]"},
+        {&imp_op_select, {0}, {MAP(1, 2, 3, 4), MAP(2, 5, 1, 1)},
+            "select: picks: expected [1, 5, 2, 1], found [2, 5, 1, 1]"},
         {&imp_op_guide, {0}, {MAP(1, 2, 3, 4), MAP(1, 2, 3, 4)},
             "guide: expected one channel [1, 1, 3, 4], found [1, 2, 3, 4]"},
         {&imp_op_wasserstein, {0}, {MAP(1, 2, 3, 1), MAP(1, 2, 3, 1)},

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "golden.h"
+#include "optim/optim.h"
 
 static imp_ctx *contexts[3]; /* of 1, 3 and 7 threads */
 static imp_ctx *ctx;         /* the first */
@@ -68,6 +69,55 @@ static void adam_golden(void **state) {
         (imp_gradient_options){IMP_ADAM, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8});
 }
 
+static void adamw_golden(void **state) {
+    (void)state;
+    golden_steps("optim.adamw", (imp_gradient_options){IMP_ADAM, .eps = 1e-8,
+                                    .beta1 = 0.9, .beta2 = 0.999, .decay = 0.3});
+}
+
+/* The state of three steps, in another optimiser, makes the same fourth step. */
+static void adam_resumes(void **state) {
+    (void)state;
+    enum { N = 37 };
+    imp_gradient_options options = {.kind = IMP_ADAM, .decay = 0.1};
+    imp_gradient *a, *b;
+    float x[N], y[N], g[N], *from[2], *to[2];
+    assert_int_equal(imp_gradient_new(ctx, &a, N, &options), IMP_OK);
+    assert_int_equal(imp_gradient_new(ctx, &b, N, &options), IMP_OK);
+    for (size_t i = 0; i < N; i++) x[i] = (float)imp_normal(1, i);
+    for (uint64_t t = 0; t < 4; t++) {
+        for (size_t i = 0; i < N; i++) g[i] = (float)imp_normal(2 + t, i);
+        if (t == 3) {
+            imp_adam_state(a, &from[0], &from[1]);
+            imp_adam_state(b, &to[0], &to[1]);
+            for (size_t k = 0; k < 2; k++) memcpy(to[k], from[k], sizeof x);
+            imp_adam_resume(b, 3);
+            memcpy(y, x, sizeof x);
+            imp_gradient_step(b, y, g, 0.1);
+        }
+        imp_gradient_step(a, x, g, 0.1);
+    }
+    assert_memory_equal(x, y, sizeof x);
+    imp_gradient_free(a);
+    imp_gradient_free(b);
+}
+
+/* A norm of 5: kept where the limit is above, brought down to it where it is below. */
+static void clipping(void **state) {
+    (void)state;
+    enum { N = 20000 / 16 * 16 };
+    float *g = imp_alloc(N * sizeof *g);
+    double partial[2];
+    g[0] = 3, g[N - 1] = -4;
+    assert_true(imp_gradient_clip(ctx, g, N, 6, partial) == 5);
+    assert_true(g[0] == 3 && g[N - 1] == -4);
+    assert_true(imp_gradient_clip(ctx, g, N, 2.5, partial) == 5);
+    assert_true(g[0] == 1.5f && g[N - 1] == -2 && g[1] == 0);
+    g[7] = (float)INFINITY;
+    assert_true(isinf(imp_gradient_clip(ctx, g, N, 1, partial)) && g[0] == 1.5f);
+    imp_release(g);
+}
+
 /* Step 1000 of one number, whose gradient is always 2: mh is 2 and vh 4 at every step.
  */
 static void adam_corrects_bias(void **state) {
@@ -120,7 +170,9 @@ static void bad_options(void **state) {
     static const imp_gradient_options bad[] = {{.kind = IMP_LBFGS},
         {IMP_SGD, .momentum = 1}, {IMP_SGD, .momentum = -0.1},
         {IMP_SGD, .momentum = (double)NAN}, {IMP_ADAM, .beta1 = 1, .eps = 1},
-        {IMP_ADAM, .beta2 = 1, .eps = 1}, {IMP_ADAM, .eps = -1}};
+        {IMP_ADAM, .beta2 = 1, .eps = 1}, {IMP_ADAM, .eps = -1},
+        {IMP_ADAM, .decay = -1}, {IMP_ADAM, .decay = (double)INFINITY},
+        {IMP_SGD, .decay = 0.1}};
     imp_gradient *o;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(imp_gradient_new(ctx, &o, 4, &bad[i]), IMP_ERR_ARG);
@@ -376,12 +428,13 @@ static void lbfgs_no_way_down(void **state) {
 int main(void) {
     static const int threads[] = {1, 3, 7};
     const struct CMUnitTest tests[] = {cmocka_unit_test(sgd_golden),
-        cmocka_unit_test(adam_golden), cmocka_unit_test(adam_corrects_bias),
-        cmocka_unit_test(any_count), cmocka_unit_test(bad_options),
-        cmocka_unit_test(lbfgs_follows_oracle), cmocka_unit_test(lbfgs_rosenbrock),
-        cmocka_unit_test(lbfgs_quadratic), cmocka_unit_test(lbfgs_preconditioned),
-        cmocka_unit_test(lbfgs_same_bits), cmocka_unit_test(lbfgs_not_a_number),
-        cmocka_unit_test(lbfgs_no_way_down)};
+        cmocka_unit_test(adam_golden), cmocka_unit_test(adamw_golden),
+        cmocka_unit_test(adam_resumes), cmocka_unit_test(clipping),
+        cmocka_unit_test(adam_corrects_bias), cmocka_unit_test(any_count),
+        cmocka_unit_test(bad_options), cmocka_unit_test(lbfgs_follows_oracle),
+        cmocka_unit_test(lbfgs_rosenbrock), cmocka_unit_test(lbfgs_quadratic),
+        cmocka_unit_test(lbfgs_preconditioned), cmocka_unit_test(lbfgs_same_bits),
+        cmocka_unit_test(lbfgs_not_a_number), cmocka_unit_test(lbfgs_no_way_down)};
     for (size_t i = 0; i < 3; i++) {
         imp_ctx_options options = {.threads = threads[i]};
         if (imp_ctx_new(&contexts[i], &options)) return 1;

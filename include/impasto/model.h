@@ -39,6 +39,7 @@ typedef struct imp_model_info {
     const char
         *architecture; /* "mlp", "lenet", "vgg16", "vgg19"; the model's own string */
     size_t divisor;    /* channels of the architecture divided by this */
+    bool listed;       /* no: its channels are its own, layer by layer; divisor 1 */
     size_t classes;    /* 0: features alone */
     size_t parameters; /* numbers */
     bool random;       /* seeded random features, not trained */
@@ -47,7 +48,7 @@ typedef struct imp_model_info {
 
 /* Read a safetensors file: every size checked against the file before anything is
  * allocated, every weight finite. Architecture and input come from the metadata
- * (`architecture`, `width.divisor`, `input.order`, `input.range`, `input.mean`,
+ * (`architecture`, `width.divisor` or `channels`, `input.order`, `input.range`, `input.mean`,
  * `input.std`, `input.size`, `input.fit`, `flatten`, `classes`), else from the names:
  * torchvision's and timm's VGG as theirs, conv1_1.weight as Oxford's. A VGG may lack
  * its deeper layers and its classifier. Errors: IMP_ERR_MODEL (file, tensor, expected,
@@ -58,7 +59,10 @@ IMP_API IMP_MUST_USE imp_status imp_model_load(
 typedef struct imp_model_options {
     const char *architecture; /* "mlp", "lenet", "vgg16", "vgg19", "builtin" */
     size_t divisor;           /* VGG: channels divided by this; 0: 1 */
-    const size_t *hidden;     /* MLP: widths between input and output */
+    const size_t
+        *channels;     /* VGG: of each convolution, the first n_channels there are, */
+    size_t n_channels; /* and nothing behind them; 0: by divisor */
+    const size_t *hidden; /* MLP: widths between input and output */
     size_t n_hidden;
     bool features;    /* VGG: the convolutions alone */
     const char *last; /* nothing behind this layer or activation; NULL: all */

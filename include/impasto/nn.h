@@ -95,6 +95,9 @@ IMP_API imp_id imp_centre(
     imp_graph *g, imp_id gram, imp_id mean); /* the covariance: gram - mean mean' */
 IMP_API imp_id imp_guide(
     imp_graph *g, imp_id x, imp_id m); /* x times m, n, 1, H, W, without a gradient */
+/* Channels of x, each times a number: n, K, H, W. picks: 1, K, 2, 1, without a gradient: the
+ * channels' numbers, from 0, then the factors. */
+IMP_API imp_id imp_select(imp_graph *g, imp_id x, imp_id picks);
 /* Losses: one number. */
 IMP_API imp_id imp_cross_entropy(
     imp_graph *g, imp_id x, imp_id labels); /* labels: n,1,1,1 */
@@ -150,12 +153,14 @@ IMP_API void imp_from_blocked(imp_shape shape, const float *blocked, float *plai
 /* Optimisers over a flat array of count floats.
  * SGD: v <- momentum v + g; x <- x - rate v.
  * Adam (Kingma & Ba 2015, algorithm 1): m <- b1 m + (1-b1) g; v <- b2 v + (1-b2) g^2;
- * x <- x - rate mh / (sqrt(vh) + eps), mh = m/(1-b1^t), vh = v/(1-b2^t). */
+ * x <- x - rate mh / (sqrt(vh) + eps), mh = m/(1-b1^t), vh = v/(1-b2^t); with decay first
+ * x <- (1 - rate decay) x (AdamW, Loshchilov & Hutter 2019). */
 typedef enum imp_optimizer { IMP_SGD, IMP_ADAM, IMP_LBFGS } imp_optimizer;
 typedef struct imp_gradient_options {
     imp_optimizer kind;       /* IMP_SGD or IMP_ADAM */
     double momentum;          /* SGD */
     double beta1, beta2, eps; /* Adam; all zero: 0.9, 0.999, 1e-8 */
+    double decay;             /* Adam: of x itself, decoupled */
 } imp_gradient_options;
 
 typedef struct imp_gradient imp_gradient;

@@ -148,6 +148,10 @@ imp_id imp_guide(imp_graph *g, imp_id x, imp_id m) {
     return add_op(g, &imp_op_guide, NULL, 0, (imp_id[]){x, m}, 2);
 }
 
+imp_id imp_select(imp_graph *g, imp_id x, imp_id picks) {
+    return add_op(g, &imp_op_select, NULL, 0, (imp_id[]){x, picks}, 2);
+}
+
 imp_id imp_cross_entropy(imp_graph *g, imp_id x, imp_id labels) {
     return add_op(g, &imp_op_cross_entropy, NULL, 0, (imp_id[]){x, labels}, 2);
 }

@@ -52,14 +52,14 @@ static size_t class_count(
 }
 
 /* The widths of an MLP: the outputs of fc1, fc2, ... but for the last. */
-static size_t mlp_widths(const imp_safetensors *st, size_t widths[16]) {
+static size_t mlp_widths(const imp_safetensors *st, size_t hidden[16]) {
     size_t n = 0;
     for (; n < 17; n++) {
         char name[IMP_NAME_MAX];
         snprintf(name, sizeof name, "fc%zu.weight", n + 1);
         const imp_safetensors_entry *e = imp_safetensors_find(st, name);
         if (!e || e->ndim != 2) break;
-        if (n < 16) widths[n] = e->shape[0];
+        if (n < 16) hidden[n] = e->shape[0];
     }
     return n ? n - 1 : 0;
 }
@@ -140,9 +140,28 @@ static imp_status for_each_tensor(imp_ctx *ctx, imp_model *m, const imp_safetens
     return IMP_OK;
 }
 
-/* Channels of VGG's first convolution tell the divisor where the metadata does not. */
+typedef struct widths { /* what the options point to */
+    size_t hidden[16], channels[IMP_MAX_LISTED];
+} widths;
+
+/* By a list of channels, else by a divisor, which the channels of VGG's first convolution
+ * tell where the metadata does not. */
+static imp_status choose_channels(imp_ctx *ctx, const imp_safetensors *st,
+    imp_naming naming, imp_model_options *o, widths *w) {
+    o->channels = w->channels;
+    imp_status s =
+        imp_metadata_numbers(ctx, st, "channels", w->channels, &o->n_channels);
+    const imp_safetensors_entry *first = imp_safetensors_find(
+        st, naming == IMP_NAMES_OWN ? "conv1_1.weight" : "features.0.weight");
+    size_t divisor = 1;
+    if (!o->n_channels && first && first->ndim == 4 && first->shape[0] &&
+        64 % first->shape[0] == 0)
+        divisor = 64 / first->shape[0];
+    return s ? s : imp_metadata_number(ctx, st, "width.divisor", divisor, &o->divisor);
+}
+
 static imp_status choose_options(imp_ctx *ctx, const imp_safetensors *st,
-    imp_naming naming, imp_model_options *o, size_t widths[16]) {
+    imp_naming naming, imp_model_options *o, widths *w) {
     const char *path = imp_safetensors_path(st);
     o->architecture = imp_safetensors_metadata(st, "architecture");
     if (naming == IMP_NAMINGS)
@@ -158,22 +177,17 @@ static imp_status choose_options(imp_ctx *ctx, const imp_safetensors *st,
     if (!o->architecture)
         return imp_fail(
             ctx, IMP_ERR_MODEL, "%s: architecture: none is named or known", path);
-    const imp_safetensors_entry *first = imp_safetensors_find(
-        st, naming == IMP_NAMES_OWN ? "conv1_1.weight" : "features.0.weight");
-    size_t divisor = 1;
-    if (first && first->ndim == 4 && first->shape[0] && 64 % first->shape[0] == 0)
-        divisor = 64 / first->shape[0];
-    o->hidden = widths;
-    o->n_hidden = mlp_widths(st, widths);
-    return imp_metadata_number(ctx, st, "width.divisor", divisor, &o->divisor);
+    o->hidden = w->hidden;
+    o->n_hidden = mlp_widths(st, w->hidden);
+    return choose_channels(ctx, st, naming, o, w);
 }
 
 static imp_status load(imp_ctx *ctx, imp_model *m, const imp_safetensors *st,
     const char *const *layers, size_t n) {
     imp_naming naming = imp_naming_of(st);
     imp_model_options o = {0};
-    size_t widths[16] = {0};
-    imp_status s = choose_options(ctx, st, naming, &o, widths);
+    widths w = {0};
+    imp_status s = choose_options(ctx, st, naming, &o, &w);
     if (s) return s;
     if (imp_zoo_build(ctx, m, &o) !=
         IMP_OK) { /* an argument there, a fault of the file here */

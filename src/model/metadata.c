@@ -33,6 +33,27 @@ imp_status imp_metadata_number(imp_ctx *ctx, const imp_safetensors *st, const ch
     return IMP_OK;
 }
 
+imp_status imp_metadata_numbers(imp_ctx *ctx, const imp_safetensors *st,
+    const char *key, size_t out[IMP_MAX_LISTED], size_t *n) {
+    const char *text = imp_safetensors_metadata(st, key), *at = text;
+    *n = 0;
+    while (at) {
+        char *end;
+        errno = 0;
+        long v = strtol(at, &end, 10);
+        bool more = *end == ',';
+        if (end == at || (*end && !more) || errno || v < 1 || v > IMP_MAX_CHANNELS ||
+            *n == IMP_MAX_LISTED) {
+            *n = 0;
+            return bad(
+                ctx, st, key, "whole numbers of 1 to 65536, commas between", text);
+        }
+        out[(*n)++] = (size_t)v;
+        at = more ? end + 1 : NULL;
+    }
+    return IMP_OK;
+}
+
 /* A host may have set a locale that writes 0,5 for 0.5: files are in the C locale. */
 static locale_t enter_c_locale(locale_t *before) {
     locale_t own = newlocale(LC_NUMERIC_MASK, "C", (locale_t)0);
@@ -159,6 +180,14 @@ static void numbers_to_text(const float *x, size_t n, char *out, size_t size) {
     leave_c_locale(own, before);
 }
 
+static void channels_to_text(const imp_model *m, char *out, size_t size) {
+    size_t at = 0;
+    for (size_t i = 0; i < m->n_layers && at < size; i++)
+        if (m->layers[i].kind == IMP_LAYER_CONV)
+            at += (size_t)snprintf(
+                out + at, size - at, at ? ",%zu" : "%zu", m->layers[i].outputs);
+}
+
 static void add_pair(imp_metadata *md, const char *key, const char *value) {
     md->pairs[md->n++] = (imp_safetensors_pair){key, value};
 }
@@ -170,7 +199,9 @@ imp_status imp_metadata_write(imp_ctx *ctx, imp_metadata *md, const imp_model *m
     numbers_to_text(spec->std, spec->channels, md->numbers[1], sizeof md->numbers[1]);
     snprintf(md->numbers[2], sizeof md->numbers[2], "%zu", spec->size);
     snprintf(md->numbers[3], sizeof md->numbers[3], "%zu", m->info.divisor);
+    channels_to_text(m, md->channels, sizeof md->channels);
     add_pair(md, "architecture", m->architecture);
+    if (m->info.listed) add_pair(md, "channels", md->channels);
     add_pair(md, "flatten", spec->flatten == IMP_FLATTEN_HWC ? "hwc" : "chw");
     add_pair(md, "input.fit", spec->fit == IMP_FIT_SQUASH ? "squash" : "crop");
     add_pair(md, "input.mean", md->numbers[0]);

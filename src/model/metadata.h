@@ -15,11 +15,15 @@ imp_status imp_metadata_read(
 imp_status imp_metadata_number(imp_ctx *ctx, const imp_safetensors *st, const char *key,
     size_t otherwise, size_t *out);
 
-#define IMP_METADATA_PAIRS 11
+/* Positive whole numbers with commas between, at most IMP_MAX_LISTED; *n 0: no such key. */
+imp_status imp_metadata_numbers(imp_ctx *ctx, const imp_safetensors *st,
+    const char *key, size_t out[IMP_MAX_LISTED], size_t *n);
+
+#define IMP_METADATA_PAIRS 12
 typedef struct imp_metadata {
     imp_safetensors_pair pairs[IMP_METADATA_PAIRS];
     size_t n;
-    char numbers[4][80];
+    char numbers[4][80], channels[6 * IMP_MAX_LISTED];
     char *labels; /* JSON, or NULL */
 } imp_metadata;
 

@@ -23,7 +23,9 @@ typedef struct imp_layer {
     size_t kernel, pad;
 } imp_layer;
 
-#define IMP_NUMBER_SIZE 8
+#define IMP_NUMBER_SIZE  8
+#define IMP_MAX_CHANNELS 65536 /* of a convolution in a list of channels */
+#define IMP_MAX_LISTED   32    /* convolutions in such a list */
 
 typedef struct imp_tensor {
     char name[24]; /* "conv1_1.weight" */

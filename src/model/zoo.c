@@ -156,6 +156,34 @@ static imp_status build_mlp(imp_ctx *ctx, imp_model *m, const imp_model_options 
     return IMP_OK;
 }
 
+/* Every convolution's outputs from a list; behind the last one listed nothing is left. */
+static imp_status list_channels(
+    imp_ctx *ctx, imp_model *m, const imp_model_options *o) {
+    size_t last = 0, n = 0, convolutions = 0;
+    for (size_t i = 0; i < m->n_layers; i++) {
+        if (m->layers[i].kind != IMP_LAYER_CONV) continue;
+        convolutions++;
+        if (n == o->n_channels) continue;
+        m->layers[i].outputs = o->channels[n++];
+        last = i;
+        if (m->layers[i].outputs < 1 || m->layers[i].outputs > IMP_MAX_CHANNELS)
+            return imp_fail(ctx, IMP_ERR_ARG,
+                "%s: channels: %s: expected 1 to %d, found %zu", m->architecture,
+                m->layers[i].name, IMP_MAX_CHANNELS, m->layers[i].outputs);
+    }
+    if (strncmp(m->architecture, "vgg", 3) != 0 || n < o->n_channels)
+        return imp_fail(ctx, IMP_ERR_ARG,
+            "%s: channels: expected for at most %zu convolutions of a VGG, found %zu",
+            m->architecture, convolutions, o->n_channels);
+    if (m->info.divisor != 1)
+        return imp_fail(ctx, IMP_ERR_ARG,
+            "%s: divisor: expected 1 beside a list of channels, found %zu",
+            m->architecture, m->info.divisor);
+    imp_zoo_cut(m, last + 1);
+    m->info.listed = true;
+    return IMP_OK;
+}
+
 imp_status imp_zoo_build(imp_ctx *ctx, imp_model *m, const imp_model_options *o) {
     const zoo_entry *entry = NULL;
     for (size_t i = 0; i < COUNT(zoo) && o->architecture; i++)
@@ -185,6 +213,7 @@ imp_status imp_zoo_build(imp_ctx *ctx, imp_model *m, const imp_model_options *o)
                 !strcmp(entry->name, "lenet") ? 16 : 64, m->info.divisor);
         *outputs /= m->info.divisor;
     }
+    if (o->n_channels) return list_channels(ctx, m, o);
     if (o->features) imp_zoo_cut(m, imp_zoo_find(m, "pool5"));
     return IMP_OK;
 }

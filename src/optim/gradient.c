@@ -14,9 +14,14 @@
  *     v <- b2 v + (1 - b2) g^2             vh = v / (1 - b2^t)
  *     x <- x - rate mh / (sqrt(vh) + eps)
  *
+ * Adam with decay (AdamW, Loshchilov & Hutter 2019, algorithm 2) first makes
+ *
+ *     x <- (1 - rate decay) x
+ *
  * The state (v, or m and v) is float32 and zero at the start. Without momentum v is g.
  */
 #include "kernel/reduce.h"
+#include "optim/optim.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -51,6 +56,9 @@ static imp_status check(imp_ctx *ctx, size_t count, const imp_gradient_options *
             "more, "
             "found %g, %g and %g",
             o->beta1, o->beta2, o->eps);
+    if (!isfinite(o->decay) || o->decay < 0 || (o->decay > 0 && o->kind != IMP_ADAM))
+        return imp_fail(ctx, IMP_ERR_ARG,
+            "optimiser: decay: expected 0 or more, and 0 with SGD, found %g", o->decay);
     return IMP_OK;
 }
 
@@ -92,7 +100,7 @@ typedef struct step_job {
     const imp_gradient *o;
     float *x;
     const float *g;
-    float rate, b1, b2, c1, c2;
+    float rate, b1, b2, c1, c2, keep; /* keep: 1 - rate decay */
 } step_job;
 
 static void step(const step_job *j, size_t n, float *x, size_t state, const float *g) {
@@ -102,9 +110,11 @@ static void step(const step_job *j, size_t n, float *x, size_t state, const floa
         k->axpy(n, -j->rate, g, x);
     else if (o->options.kind == IMP_SGD)
         k->sgd(n, x, o->v + state, g, j->rate, (float)o->options.momentum);
-    else
+    else {
+        if (o->options.decay > 0) k->scale(n, j->keep, x, x);
         k->adam(n, x, o->m + state, o->v + state, g, j->rate, j->b1, j->b2,
             (float)o->options.eps, j->c1, j->c2);
+    }
 }
 
 static void step_task(void *arg, size_t task, int thread) {
@@ -124,7 +134,11 @@ static void step_task(void *arg, size_t task, int thread) {
 }
 
 void imp_gradient_step(imp_gradient *o, float *x, const float *g, double rate) {
-    step_job j = {.o = o, .x = x, .g = g, .rate = (float)rate};
+    step_job j = {.o = o,
+        .x = x,
+        .g = g,
+        .rate = (float)rate,
+        .keep = (float)(1 - rate * o->options.decay)};
     if (o->options.kind == IMP_ADAM) {
         /* The corrections are those of the betas that the kernel has: 1 - 0.999f is off
          * by 1e-5 from 0.001, and would not cancel at the first steps. */
@@ -136,4 +150,25 @@ void imp_gradient_step(imp_gradient *o, float *x, const float *g, double rate) {
         j.c2 = (float)(1 / (1 - o->power2));
     }
     imp_parallel(o->ctx, imp_chunk_count(o->count), step_task, &j);
+}
+
+void imp_adam_state(const imp_gradient *o, float **m, float **v) {
+    *m = o->m;
+    *v = o->v;
+}
+
+void imp_adam_resume(imp_gradient *o, size_t steps) {
+    o->power1 = o->power2 = 1;
+    for (size_t t = 0; t < steps; t++) { /* as the steps did, rounding and all */
+        o->power1 *= (double)(float)o->options.beta1;
+        o->power2 *= (double)(float)o->options.beta2;
+    }
+}
+
+double imp_gradient_clip(
+    imp_ctx *ctx, float *g, size_t n, double limit, double *partial) {
+    double norm = sqrt(imp_reduce_dot(ctx, n, g, g, partial));
+    if (norm > limit && isfinite(norm))
+        ctx->kernels->scale(n, (float)(limit / norm), g, g);
+    return norm;
 }

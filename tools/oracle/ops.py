@@ -13,7 +13,8 @@ being
                 flatten [order (0 chw, 1 hwc)]
                 squared_error [style (0 content, 1 style)]
                 resample [height, width, filter (0 bicubic, 1 Lanczos)]
-                optim.sgd [rate, momentum]; optim.adam [rate, b1, b2, eps]
+                optim.sgd [rate, momentum]; optim.adam [rate, b1, b2, eps];
+                optim.adamw [rate, b1, b2, eps, decay]
   in0 in1 in2 the inputs: x; w or target or labels or the other summand; b (or absent)
   y, dy       the output, and the derivative of the loss by it (a random one; 1.7 for losses)
   din0 ...    the derivatives by the inputs that have one (not by targets and labels)
@@ -270,6 +271,22 @@ def moments():
         case("guide", name, None, torch.mul, [rand(*shape), m], (0,))
 
 
+def select():
+    def function(x, picks):
+        channel, scale = picks[0, :, 0, 0].long(), picks[0, :, 1, 0]
+        return x[:, channel] * scale[None, :, None, None]
+
+    def one(name, shape, channels):
+        scales = rand(len(channels))
+        picks = torch.stack((torch.tensor(channels, dtype=D), scales), 1)[None, :, :, None]
+        case("select", name, None, function, [rand(*shape), picks], (0,))
+
+    one("odd", (1, 5, 3, 7), [4, 0, 2])
+    one("c33_batch2", (2, 33, 5, 4), [32, 31, 1, 0, 16, 15] + list(range(3, 24)))
+    one("twice", (1, 4, 2, 3), [1, 3, 1, 1])
+    one("1x1", (3, 17, 1, 1), [16])
+
+
 def wasserstein():
     def loss(x, s):
         n, c = x.shape[:2]
@@ -341,6 +358,9 @@ def optimisers():
     one("sgd", [0.1, 0.9], lambda x: torch.optim.SGD([x], 0.1, momentum=0.9), 37)
     one("adam", [0.02, 0.9, 0.999, 1e-8],
         lambda x: torch.optim.Adam([x], 0.02, betas=(0.9, 0.999), eps=1e-8), 37)
+    one("adamw", [0.02, 0.9, 0.999, 1e-8, 0.3],
+        lambda x: torch.optim.AdamW([x], 0.02, betas=(0.9, 0.999), eps=1e-8,
+                                    weight_decay=0.3), 37)
 
 
 def main():
@@ -349,7 +369,7 @@ def main():
         os.path.join(root, "tests", "golden", "ops.safetensors"))
     for seed, group in enumerate((conv2d, linear, elementwise, pool2d, flatten, softmaxes,
                                   losses, resample, optimisers, moments,
-                                  wasserstein)):
+                                  wasserstein, select)):
         random.manual_seed(seed + 1)
         group()
     golden.write(path, out, {"made.by": "tools/oracle/ops.py", "torch": torch.__version__})
