@@ -32,6 +32,7 @@ struct imp_gradient {
     size_t count;
     imp_gradient_options options;
     float *m, *v;          /* count, rounded up to 16; NULL where not needed */
+    float b1, b2;          /* Adam's, as the kernel has them */
     double power1, power2; /* b1^t, b2^t */
 };
 
@@ -76,6 +77,8 @@ imp_status imp_gradient_new(imp_ctx *ctx, imp_gradient **out, size_t count,
         o->options.beta2 = 0.999;
         o->options.eps = 1e-8;
     }
+    o->b1 = (float)o->options.beta1;
+    o->b2 = (float)o->options.beta2;
     size_t bytes = imp_round16(count) * sizeof(float);
     bool adam = options->kind == IMP_ADAM, v = adam || options->momentum > 0;
     if (v) o->v = imp_alloc(bytes);
@@ -100,7 +103,7 @@ typedef struct step_job {
     const imp_gradient *o;
     float *x;
     const float *g;
-    float rate, b1, b2, c1, c2, keep; /* keep: 1 - rate decay */
+    float rate, c1, c2, keep; /* keep: 1 - rate decay */
 } step_job;
 
 static void step(const step_job *j, size_t n, float *x, size_t state, const float *g) {
@@ -112,7 +115,7 @@ static void step(const step_job *j, size_t n, float *x, size_t state, const floa
         k->sgd(n, x, o->v + state, g, j->rate, (float)o->options.momentum);
     else {
         if (o->options.decay > 0) k->scale(n, j->keep, x, x);
-        k->adam(n, x, o->m + state, o->v + state, g, j->rate, j->b1, j->b2,
+        k->adam(n, x, o->m + state, o->v + state, g, j->rate, o->b1, o->b2,
             (float)o->options.eps, j->c1, j->c2);
     }
 }
@@ -142,10 +145,8 @@ void imp_gradient_step(imp_gradient *o, float *x, const float *g, double rate) {
     if (o->options.kind == IMP_ADAM) {
         /* The corrections are those of the betas that the kernel has: 1 - 0.999f is off
          * by 1e-5 from 0.001, and would not cancel at the first steps. */
-        j.b1 = (float)o->options.beta1;
-        j.b2 = (float)o->options.beta2;
-        o->power1 *= (double)j.b1;
-        o->power2 *= (double)j.b2;
+        o->power1 *= (double)o->b1;
+        o->power2 *= (double)o->b2;
         j.c1 = (float)(1 / (1 - o->power1));
         j.c2 = (float)(1 / (1 - o->power2));
     }
@@ -160,8 +161,8 @@ void imp_adam_state(const imp_gradient *o, float **m, float **v) {
 void imp_adam_resume(imp_gradient *o, size_t steps) {
     o->power1 = o->power2 = 1;
     for (size_t t = 0; t < steps; t++) { /* as the steps did, rounding and all */
-        o->power1 *= (double)(float)o->options.beta1;
-        o->power2 *= (double)(float)o->options.beta2;
+        o->power1 *= (double)o->b1;
+        o->power2 *= (double)o->b2;
     }
 }
 
