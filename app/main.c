@@ -11,7 +11,8 @@
 #include "report.h"
 
 static const app_command *const commands[] = {&app_stylize, &app_classify,
-    &app_train_mnist, &app_test, &app_model_info, &app_model_init, &app_model_plan};
+    &app_train_mnist, &app_train_features, &app_test, &app_model_info, &app_model_init,
+    &app_model_plan};
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static void overview(FILE *file) {
@@ -20,7 +21,7 @@ static void overview(FILE *file) {
         "usage: impasto COMMAND ... [options]\n\n",
         imp_version());
     for (int i = 0; i < COMMANDS; i++)
-        fprintf(file, "  %-13s %s\n", commands[i]->name, commands[i]->summary);
+        fprintf(file, "  %-15s %s\n", commands[i]->name, commands[i]->summary);
     fprintf(file,
         "\nimpasto COMMAND --help tells the options of one; impasto --version "
         "the version.\n"

@@ -89,6 +89,9 @@ static bool refuse(const app_option *o, const char *found, const char *where) {
         snprintf(expected, sizeof expected, "at most %d names, a comma between two",
             APP_LIST);
         break;
+    case APP_REPEATED:
+        snprintf(expected, sizeof expected, "%s, at most %d times", o->value, APP_LIST);
+        break;
     case APP_BOX:
         snprintf(expected, sizeof expected, "N or WxH, sides of %.0f to %.0f", o->low,
             o->high);
@@ -183,6 +186,18 @@ static bool read_list(const app_option *o, const char *text, void *at) {
     return true;
 }
 
+/* One more name, behind the others in their text. */
+static bool read_repeated(const char *text, app_names *list) {
+    size_t used = 0;
+    if (list->n)
+        used = (size_t)(list->values[list->n - 1] - list->text) +
+               strlen(list->values[list->n - 1]) + 1;
+    if (!*text || list->n == APP_LIST || strlen(text) >= sizeof list->text - used)
+        return false;
+    list->values[list->n++] = strcpy(list->text + used, text);
+    return true;
+}
+
 static bool read_value(
     const app_option *o, void *values, const char *text, const char *where) {
     void *at = (char *)values + o->offset;
@@ -214,6 +229,9 @@ static bool read_value(
     case APP_NAMES:
     case APP_FILES:
         good = read_list(o, text, at);
+        break;
+    case APP_REPEATED:
+        good = read_repeated(text, at);
         break;
     }
     return good || refuse(o, text, where);
@@ -252,6 +270,7 @@ static bool set_default(const app_option *o, void *values) {
         break;
     case APP_NAMES:
     case APP_FILES:
+    case APP_REPEATED:
         ((app_names *)at)->n = 0;
         break;
     }
@@ -366,6 +385,8 @@ static bool complete(const app_command *c, const void *values) {
         bool absent = o->required && o->type == APP_TEXT && !*(const char *const *)at;
         if (o->required && o->type == APP_COUNT)
             absent = *(const size_t *)at == APP_ABSENT;
+        if (o->required && o->type == APP_REPEATED)
+            absent = ((const app_names *)at)->n == 0;
         if (absent) {
             app_error("%s: expected --%s %s (see impasto %s --help)", c->name, o->name,
                 o->value, c->name);

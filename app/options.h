@@ -24,7 +24,8 @@ typedef enum app_type {
     APP_COUNTS,  /* app_counts, each in low .. high */
     APP_NUMBERS, /* app_numbers, each in low .. high */
     APP_NAMES,   /* app_names */
-    APP_FILES    /* app_names, of which some may be empty */
+    APP_FILES,   /* app_names, of which some may be empty */
+    APP_REPEATED /* app_names, one more each time that the option is given */
 } app_type;
 
 enum { APP_LIST = 31 }; /* items of a list at most */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * train.h: train a classifier, and test it.
+ * train.h: train a classifier, and test it; distil a feature network.
  *
  *     imp_model *model;
  *     size_t hidden[] = {32, 16};
@@ -73,6 +73,96 @@ typedef struct imp_test_result {
 } imp_test_result;
 IMP_API IMP_MUST_USE imp_status imp_test(
     imp_ctx *ctx, const imp_model *model, const imp_dataset *set, imp_test_result *out);
+
+/* --- features: a narrow network that has learnt a teacher's feature maps --- */
+
+/* A decoded picture: height rows of width pixels, each the bytes R, G, B. */
+typedef struct imp_photo {
+    size_t width, height;
+    const uint8_t *rgb;
+} imp_photo;
+
+/* Where pictures come from: numbers 0 .. count-1, at least 2; every 20th, from number 0 on, is
+ * held out, never learnt from. read is called in a thread of the job's own, one call at a time;
+ * what it gives is borrowed until the next call. false: cannot be read; the job then ends with
+ * IMP_ERR_DATA. */
+typedef struct imp_photos {
+    size_t count;
+    bool (*read)(void *user, size_t i, imp_photo *out);
+    void *user;
+} imp_photos;
+
+typedef struct imp_features_options {
+    double
+        width;   /* share of the teacher's channels to keep, above 0, at most 1; conv1_1
+                     keeps all of them, conv1_2 at least half */
+    size_t crop; /* side of what is learnt from, pixels: a multiple of 16, 16 to 1024 */
+    size_t batch, steps; /* crops of a step; steps in all */
+    double
+        alone; /* share of the steps, 0..1, in which every layer learns alone, fed with the
+                     teacher's maps; then all learn end to end */
+    double
+        rate; /* the highest, end to end; alone it is 8/3 of it; warm-up, then a cosine */
+    double decay;  /* of the weights (nn.h, Adam) */
+    double clip;   /* the gradient's norm at most */
+    uint64_t seed; /* weights, crops */
+} imp_features_options;
+
+/* A quarter, 128, 4, 5400, a third, 1.5e-3, 0, 10, 1. */
+IMP_API imp_features_options imp_features_defaults(void);
+
+typedef struct imp_features imp_features;
+
+/* A job that distils teacher, a VGG of three channels, up to relu5_1: each layer of the new
+ * network learns a telling subset of that layer's channels in the teacher. Runs the teacher over
+ * 24 batches to choose them. All are borrowed until imp_features_free.
+ * Errors: IMP_ERR_ARG for an option out of range, IMP_ERR_MODEL for another teacher,
+ * IMP_ERR_DATA for pictures that cannot be read. */
+IMP_API IMP_MUST_USE imp_status imp_features_new(imp_ctx *ctx, imp_features **out,
+    const imp_model *teacher, const imp_photos *photos,
+    const imp_features_options *options);
+/* The same, going on from a checkpoint: the same bits as if it had never stopped.
+ * Errors: also IMP_ERR_MODEL where the file is none, or of other options, another teacher or
+ * another number of pictures (file, field, expected, found). */
+IMP_API IMP_MUST_USE imp_status imp_features_resume(imp_ctx *ctx, imp_features **out,
+    const imp_model *teacher, const imp_photos *photos,
+    const imp_features_options *options, const char *path);
+IMP_API void imp_features_free(imp_features *job);
+
+typedef struct imp_features_progress {
+    size_t step; /* steps done */
+    bool whole;  /* this one was end to end */
+    bool point;  /* it ended with a new point of the curve */
+    double loss; /* of this step's batch */
+    double rate; /* of this step */
+    double norm; /* of its gradient, before clipping */
+} imp_features_progress;
+
+/* One step. Errors: IMP_ERR_NUMERIC where loss or gradient is not finite, IMP_ERR_ARG after the
+ * last step. */
+IMP_API IMP_MUST_USE imp_status imp_features_step(
+    imp_features *job, imp_features_progress *out);
+IMP_API size_t imp_features_done(const imp_features *job); /* steps */
+
+/* The losses, alone and end to end two different sums. A point every hundredth of the steps:
+ * loss is the mean over the steps since the point before, held_out that of pictures held out,
+ * always the same crops. */
+typedef struct imp_features_point {
+    size_t step;
+    float loss, held_out;
+} imp_features_point;
+/* The points so far, the job's own; *n: how many. *whole_from: steps before the first one end
+ * to end; NULL: not wanted. */
+IMP_API const imp_features_point *imp_features_curve(
+    const imp_features *job, size_t *n, size_t *whole_from);
+
+/* Write all that imp_features_resume needs. Errors: IMP_ERR_FILE. */
+IMP_API IMP_MUST_USE imp_status imp_features_checkpoint(
+    const imp_features *job, const char *path, bool overwrite);
+/* The network as it is now, owned by the caller: a VGG with channels of its own, whose features
+ * are the teacher's, in the teacher's units, of the teacher's input. */
+IMP_API IMP_MUST_USE imp_status imp_features_model(
+    const imp_features *job, imp_model **out);
 
 #ifdef __cplusplus
 }

@@ -4,15 +4,11 @@
  * once for a batch; the parameters are the model's own, in the blocked layout, and the
  * optimiser moves them there: tails are zero, have zero gradients, and stay zero.
  */
-#include "base/base.h"
-#include "impasto/train.h"
-#include "model/model.h"
+#include "train/train.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define PI 3.14159265358979323846
 
 /* A network with its loss, for batches of one size. */
 typedef struct batch_graph {
@@ -247,13 +243,9 @@ void imp_train_on_batch(
     job->user = user;
 }
 
-/* Falls from rate to 0 along half a cosine over all steps (Loshchilov & Hutter 2017).
- */
 static double rate_at(const imp_train *job, size_t batches) {
     if (job->options.schedule == IMP_CONSTANT) return job->options.rate;
-    double share = (double)job->step / (double)(batches * job->options.epochs);
-    if (share > 1.0) share = 1.0;
-    return job->options.rate * 0.5 * (1.0 + cos(PI * share));
+    return imp_rate_at(job->options.rate, 0, job->step, batches * job->options.epochs);
 }
 
 static void step(imp_train *job, double rate) {
