@@ -21,7 +21,7 @@
 
 #define FIELDS 13
 
-typedef struct settings {
+typedef struct settings { /* pairs point into text: not to be copied */
     imp_safetensors_pair pairs[FIELDS];
     char text[FIELDS][32];
     size_t n;
@@ -59,22 +59,21 @@ static uint64_t hash_of(const imp_features *job) {
     return hash;
 }
 
-static settings settings_of(const imp_features *job) {
+static void list_settings(const imp_features *job, settings *s) {
     const imp_features_options *o = &job->options;
-    settings s = {.n = 0};
-    add_text(&s, "checkpoint", FORMAT);
-    add_whole(&s, "teacher", hash_of(job));
-    add_whole(&s, "pictures", job->photos.count);
-    add_number(&s, "width", o->width);
-    add_whole(&s, "crop", o->crop);
-    add_whole(&s, "batch", o->batch);
-    add_whole(&s, "steps", o->steps);
-    add_number(&s, "alone", o->alone);
-    add_number(&s, "rate", o->rate);
-    add_number(&s, "decay", o->decay);
-    add_number(&s, "clip", o->clip);
-    add_whole(&s, "seed", o->seed);
-    return s;
+    s->n = 0;
+    add_text(s, "checkpoint", FORMAT);
+    add_whole(s, "teacher", hash_of(job));
+    add_whole(s, "pictures", job->photos.count);
+    add_number(s, "width", o->width);
+    add_whole(s, "crop", o->crop);
+    add_whole(s, "batch", o->batch);
+    add_whole(s, "steps", o->steps);
+    add_number(s, "alone", o->alone);
+    add_number(s, "rate", o->rate);
+    add_number(s, "decay", o->decay);
+    add_number(s, "clip", o->clip);
+    add_whole(s, "seed", o->seed);
 }
 
 /* --- the tensors, in one order for both ways --- */
@@ -162,7 +161,8 @@ imp_status imp_features_checkpoint(
     imp_safetensors_item items[TENSORS];
     imp_safetensors_writer w = {.file.fd = -1};
     float rows[IMP_FEATURES_POINTS + 1][3];
-    settings all = settings_of(job);
+    settings all;
+    list_settings(job, &all);
     add_whole(&all, "step", job->step);
     if (!p) return imp_fail(job->ctx, IMP_ERR_LIMIT, "%s: no memory", path);
     list_picks(job, p);
@@ -182,7 +182,8 @@ imp_status imp_features_checkpoint(
 /* --- reading --- */
 
 static imp_status check_settings(const imp_features *job, const imp_safetensors *st) {
-    settings all = settings_of(job);
+    settings all;
+    list_settings(job, &all);
     for (size_t i = 0; i < all.n; i++) {
         const char *found = imp_safetensors_metadata(st, all.pairs[i].key);
         if (!found || strcmp(found, all.pairs[i].value) != 0)

@@ -1,0 +1,485 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Distilling a teacher's features: which channels, crops, rates, and whole jobs with a narrow
+ * teacher of random weights.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+
+#include "files.h"
+#include "model_files.h"
+#include "train/train.h"
+
+/* --- pictures: of one colour each, or of stripes and noise --- */
+
+#define PHOTOS 43
+#define WIDE   52
+#define HIGH   40
+
+typedef struct album {
+    uint8_t rgb[HIGH * WIDE * 3];
+    bool plain;
+    size_t broken;       /* the number of one that cannot be read */
+    size_t read[PHOTOS]; /* how often */
+} album;
+
+static uint8_t byte_of(const album *a, size_t i, size_t y, size_t x, size_t c) {
+    if (a->plain) return (uint8_t)(5 * i + c);
+    double stripe = 90 * sin((double)(x * (i % 5 + 1) + y * (c + i % 3)) / 4);
+    return (uint8_t)(128 + stripe + 30 * imp_uniform(i, (y * WIDE + x) * 3 + c));
+}
+
+static bool read_photo(void *user, size_t i, imp_photo *out) {
+    album *a = user;
+    a->read[i]++;
+    for (size_t k = 0; k < sizeof a->rgb; k++)
+        a->rgb[k] = byte_of(a, i, k / 3 / WIDE, k / 3 % WIDE, k % 3);
+    *out = (imp_photo){WIDE, HIGH, a->rgb};
+    return i != a->broken;
+}
+
+static imp_photos photos_of(album *a) {
+    return (imp_photos){PHOTOS, read_photo, a};
+}
+
+/* --- channels --- */
+
+/* Second moments of channels that are mixtures of independent ones of variance 1. */
+static void mix_moments(size_t C, size_t sources, const double *mixture, double *m) {
+    for (size_t i = 0; i < C; i++)
+        for (size_t j = 0; j < C; j++) {
+            m[i * C + j] = 0;
+            for (size_t s = 0; s < sources; s++)
+                m[i * C + j] += mixture[i * sources + s] * mixture[j * sources + s];
+        }
+}
+
+static void telling_channels(void **state) {
+    (void)state;
+    enum { C = 6 };
+    /* 0 is silent, 1 and 3 are one source, 2 and 5 another, 4 both together */
+    static const double mixture[C * 2] = {0, 0, 5, 0, 0, 0.1, -2, 0, 3, 3, 0, 7};
+    double m[C * C], left;
+    size_t chosen[C];
+    mix_moments(C, 2, mixture, m);
+    assert_int_equal(imp_channels_choose(ctx, m, C, 1, chosen, &left), IMP_OK);
+    assert_int_equal(chosen[0], 4); /* which has half of each other one */
+    assert_true(fabs(left - 2.0 / C) < 1e-12);
+    assert_int_equal(imp_channels_choose(ctx, m, C, 2, chosen, &left), IMP_OK);
+    assert_int_equal(chosen[0], 1); /* the first of four that are alike by then */
+    assert_int_equal(chosen[1], 4);
+    assert_true(left < 1e-12);
+    /* nothing is left to tell: the first ones, each once */
+    assert_int_equal(imp_channels_choose(ctx, m, C, 4, chosen, &left), IMP_OK);
+    for (size_t k = 0; k < 3; k++) assert_int_equal(chosen[k], k);
+    assert_int_equal(imp_channels_choose(ctx, m, C, C, chosen, &left), IMP_OK);
+    for (size_t k = 0; k < C; k++) assert_int_equal(chosen[k], k);
+}
+
+/* --- rates --- */
+
+static void rates(void **state) {
+    (void)state;
+    double last = 0;
+    assert_true(fabs(imp_rate_at(2, 4, 0, 100) - 0.5) < 1e-3);
+    for (size_t i = 0; i < 4; i++) { /* up */
+        assert_true(imp_rate_at(2, 4, i, 100) > last);
+        last = imp_rate_at(2, 4, i, 100);
+    }
+    for (size_t i = 4; i <= 100; i++) { /* down */
+        assert_true(imp_rate_at(2, 4, i, 100) < last);
+        last = imp_rate_at(2, 4, i, 100);
+    }
+    assert_true(imp_rate_at(2, 0, 0, 100) == 2);
+    assert_true(fabs(imp_rate_at(2, 4, 50, 100) - 1) < 1e-12);
+    assert_true(imp_rate_at(2, 4, 100, 100) == 0 && imp_rate_at(2, 4, 101, 100) == 0);
+}
+
+/* --- crops --- */
+
+#define SIDE  16
+#define BATCH 5
+#define COUNT (BATCH * 3 * SIDE * SIDE)
+
+static const imp_input_spec spec = {.channels = 3,
+    .bgr = true,
+    .range = 255,
+    .mean = {100, 110, 120},
+    .std = {1, 1, 1}};
+
+static void crops_depend_on_seed_and_number(void **state) {
+    (void)state;
+    static album a = {.broken = PHOTOS};
+    static float first[COUNT], other[COUNT];
+    imp_photos photos = photos_of(&a);
+    imp_crops crops = {&photos, &spec, SIDE, BATCH, 7}, reseeded = crops;
+    reseeded.seed = 8;
+    assert_int_equal(imp_crops_batch(ctx, &crops, IMP_LEARNT, 3, first), IMP_OK);
+    assert_int_equal(imp_crops_batch(ctx, &crops, IMP_LEARNT, 3, other), IMP_OK);
+    assert_memory_equal(first, other, sizeof first);
+    assert_int_equal(imp_crops_batch(ctx, &crops, IMP_LEARNT, 4, other), IMP_OK);
+    assert_true(memcmp(first, other, sizeof first));
+    assert_int_equal(imp_crops_batch(ctx, &crops, IMP_SURVEYED, 3, other), IMP_OK);
+    assert_true(memcmp(first, other, sizeof first));
+    assert_int_equal(imp_crops_batch(ctx, &reseeded, IMP_LEARNT, 3, other), IMP_OK);
+    assert_true(memcmp(first, other, sizeof first));
+}
+
+/* Each picture but those held out is met, and of those none; and the other way round. */
+static void held_out_is_apart(void **state) {
+    (void)state;
+    static float x[COUNT];
+    for (int held_out = 0; held_out < 2; held_out++) {
+        static album a;
+        a = (album){.broken = PHOTOS, .plain = true};
+        imp_photos photos = photos_of(&a);
+        imp_crops crops = {&photos, &spec, SIDE, BATCH, 7};
+        for (size_t b = 0; b < 100; b++)
+            assert_int_equal(imp_crops_batch(ctx, &crops,
+                                 held_out ? IMP_HELD_OUT : IMP_LEARNT, b, x),
+                IMP_OK);
+        for (size_t i = 0; i < PHOTOS; i++)
+            assert_true((a.read[i] > 0) == ((i % 20 == 0) == (held_out == 1)));
+    }
+}
+
+/* Of plain pictures, an unchanged crop is plain, whatever its scale: 55 % of them; and a mixture
+ * and other colours are too. All stay in -20..275, in the network's order and range. */
+static void crops_are_in_range(void **state) {
+    (void)state;
+    static album a = {.broken = PHOTOS, .plain = true};
+    static float x[COUNT];
+    imp_photos photos = photos_of(&a);
+    imp_crops crops = {&photos, &spec, SIDE, BATCH, 7};
+    size_t plain = 0, unchanged = 0, pixels = SIDE * SIDE;
+    for (size_t b = 0; b < 100; b++) {
+        assert_int_equal(imp_crops_batch(ctx, &crops, IMP_LEARNT, b, x), IMP_OK);
+        for (size_t i = 0; i < BATCH; i++) {
+            const float *crop = x + i * 3 * pixels;
+            bool same = true;
+            for (size_t c = 0; c < 3; c++)
+                for (size_t p = 0; p < pixels; p++) {
+                    float v = crop[c * pixels + p] + spec.mean[c];
+                    assert_true(v >= -20.001f && v <= 275.001f);
+                    same &= fabsf(crop[c * pixels + p] - crop[c * pixels]) < 1e-3f;
+                }
+            float blue = crop[0] + 100, red = crop[2 * pixels] + 120;
+            plain += same;
+            unchanged += same && fabsf(blue - red - 2) < 1e-3f &&
+                         fabsf(blue - roundf(blue)) < 1e-3f;
+        }
+    }
+    print_message("%zu of 500 plain, %zu unchanged\n", plain, unchanged);
+    assert_in_range(plain, 400, 450);     /* 85 % expected, deviation 8 */
+    assert_in_range(unchanged, 240, 310); /* 55 %, deviation 11 */
+}
+
+static void unreadable_picture(void **state) {
+    (void)state;
+    static album a = {.broken = 20};
+    static float x[COUNT];
+    imp_photos photos = photos_of(&a);
+    imp_crops crops = {&photos, &spec, SIDE, BATCH, 7};
+    imp_status s = IMP_OK;
+    for (size_t b = 0; b < 20 && !s; b++)
+        s = imp_crops_batch(ctx, &crops, IMP_HELD_OUT, b, x);
+    assert_failed(s, IMP_ERR_DATA, "picture 20: cannot be read");
+}
+
+/* --- jobs --- */
+
+static album shown = {.broken = PHOTOS};
+static imp_model *teacher;
+
+static imp_features_options quick(size_t steps) {
+    imp_features_options o = imp_features_defaults();
+    o.crop = 32;
+    o.batch = 2;
+    o.steps = steps;
+    return o;
+}
+
+static imp_features *make_job(imp_ctx *c, const imp_features_options *o) {
+    imp_features *job;
+    imp_photos photos = photos_of(&shown);
+    if (imp_features_new(c, &job, teacher, &photos, o) != IMP_OK)
+        fail_msg("%s", imp_ctx_error(c));
+    return job;
+}
+
+static imp_features *resume_job(const imp_features_options *o, const char *path) {
+    imp_features *job;
+    imp_photos photos = photos_of(&shown);
+    if (imp_features_resume(ctx, &job, teacher, &photos, o, path) != IMP_OK)
+        fail_msg("%s", imp_ctx_error(ctx));
+    return job;
+}
+
+static imp_features_progress steps(imp_ctx *c, imp_features *job, size_t n) {
+    imp_features_progress p = {0};
+    for (size_t i = 0; i < n; i++)
+        if (imp_features_step(job, &p) != IMP_OK) fail_msg("%s", imp_ctx_error(c));
+    return p;
+}
+
+static void learns(void **state) {
+    (void)state;
+    imp_features_options o = quick(120);
+    o.alone = 0.5;
+    o.rate = 6e-3;
+    imp_features *job = make_job(ctx, &o);
+    imp_features_progress p = steps(ctx, job, 60);
+    assert_true(!p.whole && p.step == 60 && p.point && p.norm > 0);
+    p = steps(ctx, job, 60);
+    assert_true(p.whole && p.step == 120 && p.point);
+    size_t n, from;
+    const imp_features_point *at = imp_features_curve(job, &n, &from);
+    assert_true(n == 60 && from == 60 && imp_features_done(job) == 120);
+    for (size_t i = 0; i < n; i++) assert_int_equal(at[i].step, 2 * (i + 1));
+    print_message("held out: alone %.3f to %.3f, end to end %.3f to %.3f\n",
+        (double)at[0].held_out, (double)at[29].held_out, (double)at[30].held_out,
+        (double)at[59].held_out);
+    assert_true(at[29].held_out < 0.7f * at[0].held_out);
+    assert_true(at[59].held_out < 0.9f * at[30].held_out);
+    assert_failed(imp_features_step(job, &p), IMP_ERR_ARG, "all 120 steps");
+    imp_features_free(job);
+}
+
+/* Where the student is the teacher, whole and in units, nothing is lost, in either part; and
+ * the model is the teacher again. */
+static void teacher_is_its_own_best_student(void **state) {
+    (void)state;
+    for (int whole = 0; whole < 2; whole++) {
+        imp_features_options o = quick(1);
+        o.width = 1;
+        o.alone = !whole;
+        imp_features *job = make_job(ctx, &o);
+        imp_model *model;
+        for (size_t t = 0; t < job->student->n_tensors; t++)
+            memcpy(job->student->tensors[t].blocked, teacher->tensors[t].blocked,
+                imp_blocked_count(teacher->tensors[t].shape) * sizeof(float));
+        assert_int_equal(imp_features_model(job, &model), IMP_OK);
+        for (size_t t = 0; t < model->n_tensors;
+             t++) { /* the way back: w w / (w u/v) */
+            size_t count = imp_blocked_count(model->tensors[t].shape);
+            float *w = job->student->tensors[t].blocked;
+            const float *scaled = model->tensors[t].blocked;
+            for (size_t i = 0; i < count; i++)
+                if (scaled[i] != 0) w[i] *= w[i] / scaled[i];
+        }
+        imp_model_free(model);
+        assert_int_equal(imp_features_model(job, &model), IMP_OK);
+        for (size_t t = 0; t < model->n_tensors; t++)
+            for (size_t i = 0; i < imp_blocked_count(model->tensors[t].shape); i++) {
+                float w = teacher->tensors[t].blocked[i];
+                assert_true(
+                    fabsf(model->tensors[t].blocked[i] - w) <= 1e-6f * fabsf(w));
+            }
+        imp_features_progress p = steps(ctx, job, 1);
+        if (!(p.loss < 1e-8)) fail_msg("whole %d: a loss of %g", whole, p.loss);
+        imp_model_free(model);
+        imp_features_free(job);
+    }
+}
+
+static void model_is_an_ordinary_one(void **state) {
+    (void)state;
+    imp_features_options o = quick(2);
+    imp_features *job = make_job(ctx, &o);
+    imp_model *model;
+    steps(ctx, job, 2);
+    assert_int_equal(imp_features_model(job, &model), IMP_OK);
+    const char *path = in_folder("model");
+    assert_int_equal(imp_model_save(ctx, model, path, false), IMP_OK);
+    imp_model *loaded = load_model(path);
+    assert_same_tensors(model, loaded);
+    imp_model_info info = imp_model_describe(loaded);
+    assert_true(info.listed && !info.random && info.input.bgr);
+    assert_int_equal(loaded->n_tensors, 26);
+    assert_int_equal(loaded->tensors[0].shape.n, teacher->tensors[0].shape.n);
+    assert_int_equal(loaded->tensors[2].shape.n, teacher->tensors[2].shape.n / 2);
+    assert_int_equal(loaded->tensors[24].shape.n, teacher->tensors[24].shape.n / 4);
+    assert_string_equal(imp_model_layer(loaded, 12), "relu5_1");
+    assert_null(imp_model_layer(loaded, 13));
+    imp_model_free(loaded);
+    imp_model_free(model);
+    imp_features_free(job);
+}
+
+/* The checkpoint of job as bytes; it holds all that the model is made from. */
+static imp_file saved(const imp_features *job, const char *name) {
+    const char *path = in_folder(name);
+    imp_file f;
+    assert_int_equal(imp_features_checkpoint(job, path, true), IMP_OK);
+    assert_int_equal(imp_file_open(ctx, &f, path, IMP_ERR_MODEL), IMP_OK);
+    return f;
+}
+
+static void threads_change_no_bit(void **state) {
+    (void)state;
+    imp_ctx *many;
+    imp_ctx_options threads = {.threads = 3};
+    imp_features_options o = quick(6);
+    assert_int_equal(imp_ctx_new(&many, &threads), IMP_OK);
+    imp_features *one = make_job(ctx, &o), *three = make_job(many, &o);
+    steps(ctx, one, 6);
+    steps(many, three, 6);
+    imp_file a = saved(one, "one"), b = saved(three, "three");
+    assert_true(a.size == b.size && !memcmp(a.data, b.data, a.size));
+    imp_file_close(&a);
+    imp_file_close(&b);
+    imp_features_free(one);
+    imp_features_free(three);
+    imp_ctx_free(many);
+}
+
+/* Six steps, of which two alone, with a stop after any of them: the same bits. */
+static void resumes(void **state) {
+    (void)state;
+    imp_features_options o = quick(6);
+    o.decay = 0.01;
+    o.clip = 0.5;
+    imp_features *job = make_job(ctx, &o);
+    steps(ctx, job, 6);
+    imp_file whole = saved(job, "whole");
+    imp_features_free(job);
+    for (size_t stop = 0; stop <= 6; stop++) {
+        job = make_job(ctx, &o);
+        steps(ctx, job, stop);
+        imp_file half = saved(job, "half");
+        imp_file_close(&half);
+        imp_features_free(job);
+        job = resume_job(&o, in_folder("half"));
+        assert_int_equal(imp_features_done(job), stop);
+        steps(ctx, job, 6 - stop);
+        imp_file again = saved(job, "again");
+        assert_int_equal(again.size, whole.size);
+        if (memcmp(again.data, whole.data, whole.size))
+            fail_msg("other bits after a stop at step %zu", stop);
+        imp_file_close(&again);
+        imp_features_free(job);
+    }
+    imp_file_close(&whole);
+}
+
+/* --- what is refused --- */
+
+static void bad_options(void **state) {
+    (void)state;
+    imp_photos photos = photos_of(&shown), one = {1, read_photo, &shown};
+    imp_features *job;
+    imp_features_options good = quick(6), bad[14];
+    for (size_t i = 0; i < 14; i++) bad[i] = good;
+    bad[0].width = 0, bad[1].width = 1.5, bad[2].width = (double)NAN;
+    bad[3].crop = 0, bad[4].crop = 40, bad[5].crop = 1040, bad[6].batch = 0;
+    bad[7].steps = 0, bad[8].alone = -0.1, bad[9].alone = 1.1, bad[10].rate = 0;
+    bad[11].rate = (double)INFINITY, bad[12].clip = 0, bad[13].decay = -1;
+    for (size_t i = 0; i < 14; i++) {
+        assert_failed(imp_features_new(ctx, &job, teacher, &photos, &bad[i]),
+            IMP_ERR_ARG, "expected");
+        assert_null(job);
+    }
+    assert_failed(imp_features_new(ctx, &job, teacher, &one, &good), IMP_ERR_DATA,
+        "at least 2, found 1");
+    imp_model *lenet = make_model((imp_model_options){.architecture = "lenet"});
+    assert_failed(imp_features_new(ctx, &job, lenet, &photos, &good), IMP_ERR_MODEL,
+        "relu5_1, found lenet");
+    imp_model *flat = make_model(
+        (imp_model_options){.architecture = "vgg19", .divisor = 16, .last = "relu4_4"});
+    assert_failed(
+        imp_features_new(ctx, &job, flat, &photos, &good), IMP_ERR_MODEL, "without it");
+    static album broken = {.broken = 5};
+    imp_photos unread = photos_of(&broken);
+    assert_failed(imp_features_new(ctx, &job, teacher, &unread, &good), IMP_ERR_DATA,
+        "picture 5");
+    assert_null(job);
+    imp_features_free(NULL);
+    imp_model_free(lenet);
+    imp_model_free(flat);
+}
+
+static void diverges(void **state) {
+    (void)state;
+    imp_features_options o = quick(50);
+    o.rate = 1e30;
+    imp_features *job = make_job(ctx, &o);
+    imp_features_progress p;
+    imp_status s = IMP_OK;
+    for (size_t i = 0; i < 50 && !s; i++) s = imp_features_step(job, &p);
+    assert_failed(s, IMP_ERR_NUMERIC, "not finite");
+    imp_features_free(job);
+}
+
+static void expect_refused(
+    const imp_features_options *o, const imp_model *m, const char *text) {
+    imp_features *job;
+    imp_photos photos = photos_of(&shown);
+    assert_failed(imp_features_resume(ctx, &job, m, &photos, o, in_folder("state")),
+        IMP_ERR_MODEL, text);
+    assert_null(job);
+}
+
+static void bad_checkpoints(void **state) {
+    (void)state;
+    imp_features_options o = quick(6), other = o;
+    imp_features *job = make_job(ctx, &o);
+    steps(ctx, job, 3);
+    assert_int_equal(imp_features_checkpoint(job, in_folder("state"), false), IMP_OK);
+    assert_failed(
+        imp_features_checkpoint(job, in_folder("state"), false), IMP_ERR_FILE, "state");
+    other.seed = 2;
+    expect_refused(&other, teacher, "metadata seed: expected 2, found 1");
+    other = o, other.batch = 3;
+    expect_refused(&other, teacher, "metadata batch: expected 3, found 2");
+    other = o, other.rate = 0.25;
+    expect_refused(&other, teacher, "metadata rate: expected 0.25, found 0.0015");
+    imp_model *m = make_model((imp_model_options){
+        .architecture = "vgg19", .divisor = 16, .last = "relu5_1", .seed = 3});
+    expect_refused(&o, m, "metadata teacher");
+    imp_model_free(m);
+    job->picks[4].values[0] = 1e6f; /* what the job itself would never write */
+    assert_int_equal(imp_features_checkpoint(job, in_folder("state"), true), IMP_OK);
+    expect_refused(&o, teacher, "tensor relu2_2.picks: row 0: expected a channel");
+    imp_features_free(job);
+    assert_int_equal(imp_model_save(ctx, teacher, in_folder("state"), true), IMP_OK);
+    expect_refused(&o, teacher, "metadata checkpoint: expected impasto features 1");
+    make_file("state", "no", 2);
+    expect_refused(&o, teacher, "state");
+}
+
+static int setup(void **state) {
+    if (files_setup(state)) return -1;
+    teacher = make_model((imp_model_options){
+        .architecture = "vgg19", .divisor = 16, .last = "relu5_1", .seed = 2});
+    return 0;
+}
+
+static int teardown(void **state) {
+    imp_model_free(teacher);
+    return files_teardown(state);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(telling_channels),
+        cmocka_unit_test(rates),
+        cmocka_unit_test(crops_depend_on_seed_and_number),
+        cmocka_unit_test(held_out_is_apart),
+        cmocka_unit_test(crops_are_in_range),
+        cmocka_unit_test(unreadable_picture),
+        cmocka_unit_test(learns),
+        cmocka_unit_test(teacher_is_its_own_best_student),
+        cmocka_unit_test(model_is_an_ordinary_one),
+        cmocka_unit_test(threads_change_no_bit),
+        cmocka_unit_test(resumes),
+        cmocka_unit_test(bad_options),
+        cmocka_unit_test(diverges),
+        cmocka_unit_test(bad_checkpoints),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
