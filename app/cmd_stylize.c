@@ -53,7 +53,7 @@ static int check_preview(const app_painting *p, const app_batch *batch) {
     int status = app_image_check_name(path, &how);
     bool ours = strcmp(path, APP_STANDARD) == 0;
     for (size_t i = 0; i < batch->n && batch->outputs; i++)
-        if (strcmp(path, batch->outputs[i]) == 0) ours = true;
+        if (app_output_same(path, batch->outputs[i])) ours = true;
     if (!status && ours) {
         app_error("--preview: expected a file beside OUT, found %s", path);
         status = APP_USAGE;

@@ -6,9 +6,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "box.h"
@@ -17,6 +19,27 @@
 
 static bool is_standard(const app_output *o) {
     return strcmp(o->path, APP_STANDARD) == 0;
+}
+
+static const char *name_in_folder(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* False: the folder is not there. */
+static bool look_at_folder(const char *path, struct stat *out) {
+    char folder[PATH_MAX];
+    size_t n = (size_t)(name_in_folder(path) - path);
+    if (n >= sizeof folder) return false;
+    snprintf(folder, sizeof folder, "%.*s", (int)n, path);
+    return stat(n ? folder : ".", out) == 0;
+}
+
+bool app_output_same(const char *a, const char *b) {
+    struct stat in_a, in_b;
+    if (strcmp(name_in_folder(a), name_in_folder(b)) != 0) return false;
+    return look_at_folder(a, &in_a) && look_at_folder(b, &in_b) &&
+           in_a.st_dev == in_b.st_dev && in_a.st_ino == in_b.st_ino;
 }
 
 const char *app_output_name(const app_output *o) {

@@ -19,6 +19,9 @@ typedef struct app_output {
 
 const char *app_output_name(const app_output *o); /* as a message says it */
 
+/* Do two paths name the same place: one name in one folder, whatever leads there? */
+bool app_output_same(const char *a, const char *b);
+
 /* Standard output for the picture alone: *descriptor, to be closed; what is said there
  * goes to standard error from now on. Returns the exit status, said. */
 int app_output_take_standard(int *descriptor);
