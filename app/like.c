@@ -166,6 +166,22 @@ static void like_model(app_stylize_values *v, const json_t *record, char *model)
     }
 }
 
+/* Masks are files, which only the user can name. */
+static int like_masks(const app_stylize_values *v, const json_t *record) {
+    const struct {
+        const char *key, *option;
+        size_t given;
+    } masks[] = {{"content_masks", "content-mask", v->content_mask.n},
+        {"style_masks", "style-mask", v->style_mask.n}};
+    for (size_t i = 0; i < 2; i++) {
+        if (!json_object_get(record, masks[i].key) || masks[i].given) continue;
+        app_error("%s: it was painted with masks: expected --%s FILE,...", v->like,
+            masks[i].option);
+        return APP_USAGE;
+    }
+    return 0;
+}
+
 int app_like(
     const app_command *command, app_stylize_values *v, char model[APP_MODEL_NAME]) {
     char *text;
@@ -180,6 +196,7 @@ int app_like(
     free(text);
     if (json_is_object(settings)) {
         status = like_settings(command, v, settings);
+        if (!status) status = like_masks(v, record);
         if (!status) like_model(v, record, model);
     } else {
         app_error("%s: its settings: expected a JSON object, found none", v->like);
