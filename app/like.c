@@ -149,21 +149,21 @@ static int like_settings(
 
 /* --- the record --- */
 
-/* The file's model where the user named none: by its name alone, never by a path. */
-static void like_model(app_stylize_values *v, const json_t *record, char *model) {
+/* The file's model where the user named none: an installed one, never a file. */
+static int like_model(app_stylize_values *v, const json_t *record, char *model) {
     char name[APP_MODEL_NAME];
     const char *variable = getenv("IMPASTO_MODEL");
     const char *recorded = json_string_value(json_object_get(record, "model"));
-    if (!recorded || !*recorded || strlen(recorded) >= APP_MODEL_NAME) return;
+    if (!recorded || !*recorded || strlen(recorded) >= APP_MODEL_NAME) return 0;
     const char *ours = v->model ? v->model : variable;
     app_model_short_name(ours ? ours : "", name, sizeof name);
-    if (ours && *ours && strcmp(name, recorded) == 0) return;
+    if (ours && *ours && strcmp(name, recorded) == 0) return 0;
     if (v->model) {
         app_note("%s: painted with the model %s, not with %s", v->like, recorded, name);
-    } else if (!strchr(recorded, '/')) {
-        strcpy(model, recorded);
-        v->model = model;
+        return 0;
     }
+    v->model = strcpy(model, recorded);
+    return app_model_check_name(model);
 }
 
 /* Masks are files, which only the user can name. */
@@ -197,7 +197,7 @@ int app_like(
     if (json_is_object(settings)) {
         status = like_settings(command, v, settings);
         if (!status) status = like_masks(v, record);
-        if (!status) like_model(v, record, model);
+        if (!status) status = like_model(v, record, model);
     } else {
         app_error("%s: its settings: expected a JSON object, found none", v->like);
         status = IMP_ERR_DATA;

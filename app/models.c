@@ -40,8 +40,8 @@ static bool ends_with(const char *text, const char *end) {
     return n >= m && strcmp(text + n - m, end) == 0;
 }
 
-/* Neither a file nor a name: say what names there are, and the nearest of them. */
-static int no_such_model(const char *name) {
+/* Say why, what names there are, and the nearest of them. */
+static int no_such_model(const char *name, const char *why) {
     char folder[PATH_MAX], nearest[256] = "builtin", list[512] = "builtin";
     models_folder(folder, sizeof folder);
     DIR *dir = folder[0] ? opendir(folder) : NULL;
@@ -55,25 +55,33 @@ static int no_such_model(const char *name) {
         if (strlen(list) + n + 3 < sizeof list) strcat(strcat(list, ", "), known);
     }
     if (dir) closedir(dir);
-    app_error(
-        "model %s: no such file, and no such name; names known here: %s; the nearest "
-        "is %s",
-        name, list, nearest);
+    app_error("model %s: %s; names known here: %s; the nearest is %s", name, why, list,
+        nearest);
     return IMP_ERR_MODEL;
 }
 
+/* "builtin", of an empty path, or an installed one? */
+static bool is_name(char *out, size_t size, const char *name) {
+    out[0] = 0;
+    if (strcmp(name, "builtin") == 0) return true;
+    return !strchr(name, '/') && installed(out, size, name);
+}
+
 static int find_named(app_model *m, const char *name) {
-    m->path[0] = 0;
-    if (strcmp(name, "builtin") == 0) return 0;
-    if (!strchr(name, '/') && installed(m->path, sizeof m->path, name)) return 0;
+    if (is_name(m->path, sizeof m->path, name)) return 0;
     if (strlen(name) >= sizeof m->path) {
         app_error("model %s: the name is too long", name);
         return IMP_ERR_MODEL;
     }
     bool file = strchr(name, '/') || ends_with(name, ending) || access(name, F_OK) == 0;
-    if (!file) return no_such_model(name);
+    if (!file) return no_such_model(name, "no such file, and no such name");
     strcpy(m->path, name);
     return 0;
+}
+
+int app_model_check_name(const char *name) {
+    char path[PATH_MAX];
+    return is_name(path, sizeof path, name) ? 0 : no_such_model(name, "not installed");
 }
 
 int app_model_find(app_model *m, const char *option, bool trained) {

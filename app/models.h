@@ -21,6 +21,10 @@ typedef struct app_model {
  * Returns the exit status, said. */
 int app_model_find(app_model *m, const char *option, bool trained);
 
+/* Is it "builtin" or an installed one, whatever files lie about? Returns the exit status,
+ * said: 4. */
+int app_model_check_name(const char *name);
+
 int app_model_open(imp_ctx *ctx, app_model *m);
 /* Without what a job with these options does not look at. */
 int app_model_open_for(imp_ctx *ctx, app_model *m, const imp_style_options *style);
