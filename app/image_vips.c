@@ -509,6 +509,13 @@ bool app_image_is_name(const char *name) {
     return format_of(name) && strcmp(name, APP_STANDARD) != 0;
 }
 
+bool app_image_takes(const char *path, const char *option) {
+    const format *f = path ? format_of(path) : NULL;
+    if (!path) return true;
+    if (!f) f = &formats[0];
+    return strcmp(option, "quality") == 0 ? f->quality : f->deep;
+}
+
 int app_image_check_name(const char *path, const app_image_how *how) {
     const format *f = format_of(path);
     if (!f)

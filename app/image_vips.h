@@ -28,6 +28,10 @@ bool app_image_is_name(const char *name);
  * Returns the exit status, said: 3 where there is none. */
 int app_image_read_text(const char *path, char **out);
 
+/* Does the format of this name take that option, "quality" or "depth"? A name without an
+ * ending of ours is a folder's, where pictures are PNG; NULL takes all. */
+bool app_image_takes(const char *path, const char *option);
+
 typedef struct app_image_how {
     size_t quality;   /* 1 .. 100, of JPEG and WebP; APP_ABSENT: 95 */
     int depth;        /* bits a channel: 8, or 16 of PNG and TIFF; 0: 8 */

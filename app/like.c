@@ -116,6 +116,12 @@ static int like_init(const likeness *l, const char *name) {
     return IMP_ERR_DATA;
 }
 
+/* Is it of the file's form, and OUT's form has no such thing? */
+static bool out_of_form(const likeness *l, const char *name) {
+    bool form = strcmp(name, "quality") == 0 || strcmp(name, "depth") == 0;
+    return form && !app_image_takes(l->v->output, name);
+}
+
 static int like_one(const likeness *l, const char *key, json_t *value) {
     char where[512];
     const app_option *o = app_settings_find(l->command, key);
@@ -123,7 +129,7 @@ static int like_one(const likeness *l, const char *key, json_t *value) {
         app_note("%s: the setting %s is unknown here: not used", l->from, key);
         return 0;
     }
-    if (overruled(l, o->name)) return 0;
+    if (overruled(l, o->name) || out_of_form(l, o->name)) return 0;
     const char *word = json_is_string(value) ? json_string_value(value) : "";
     if (strcmp(o->name, "preset") == 0) return like_preset(l, word);
     if (strcmp(o->name, "init") == 0) return like_init(l, word);

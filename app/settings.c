@@ -280,12 +280,15 @@ json_t *app_settings_json(const app_command *command, const app_stylize_values *
             json_numbers(v->style_weights.values, v->style_weights.n));
     put(object, "init", json_string(app_init_name(o->init)));
     put(object, "precision", json_string(precisions[v->common.precision]));
+    put(object, "depth", json_string(v->depth ? "16" : "8"));
+    if (v->quality != APP_ABSENT)
+        put(object, "quality", json_integer((json_int_t)v->quality));
     return object;
 }
 
 const app_option *app_settings_find(const app_command *command, const char *name) {
     static const char *const others[] = {"preset", "size", "output-size", "style-loss",
-        "layer-weights", "style-weights", "init", "precision"};
+        "layer-weights", "style-weights", "init", "precision", "depth", "quality"};
     for (size_t i = 0; i < FIELDS + sizeof others / sizeof *others; i++) {
         const char *option = i < FIELDS ? fields[i].name : others[i - FIELDS];
         char known[64];

@@ -35,7 +35,7 @@ typedef struct app_stylize_values {
 int app_settings_take(
     const app_command *command, const app_stylize_values *v, imp_style_options *out);
 
-/* Every setting that decides pixels, under the name of its option with _ for -, as the
+/* Every setting that decides pixels or their file, under the name of its option with _ for -, as the
  * value that one would type. NULL: no memory. */
 json_t *app_settings_json(const app_command *command, const app_stylize_values *v,
     const imp_style_options *o);
