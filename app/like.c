@@ -122,6 +122,16 @@ static bool out_of_form(const likeness *l, const char *name) {
     return form && !app_image_takes(l->v->output, name);
 }
 
+/* One number a STYLE; how many there are the user has said. */
+static int like_weights(const likeness *l, json_t *value) {
+    size_t n = json_array_size(value), styles = l->v->common.n_operands - 1;
+    if (n == 0 || n == styles) return 0;
+    app_error("%s: painted with %zu weighted STYLEs: expected as many, or "
+              "--style-weights, found %zu",
+        l->from, n, styles);
+    return APP_USAGE;
+}
+
 static int like_one(const likeness *l, const char *key, json_t *value) {
     char where[512];
     const app_option *o = app_settings_find(l->command, key);
@@ -134,6 +144,8 @@ static int like_one(const likeness *l, const char *key, json_t *value) {
     if (strcmp(o->name, "preset") == 0) return like_preset(l, word);
     if (strcmp(o->name, "init") == 0) return like_init(l, word);
     if (json_is_array(value) && json_array_size(value) == 0) return 0;
+    int status = strcmp(o->name, "style-weights") == 0 ? like_weights(l, value) : 0;
+    if (status) return status;
     char *text = typed(value);
     snprintf(where, sizeof where, "%s: setting ", l->from);
     bool good = app_give(l->command, l->v, o, text ? text : "", where);
