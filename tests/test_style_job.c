@@ -262,6 +262,11 @@ static void options_out_of_range(void **state) {
     o.history = 0;
     expect_bad(o, "history");
     o = adam_options();
+    o.first_size = 20;
+    o.size = 48;
+    o.scale_iterations = 0;
+    expect_bad(o, "scale_iterations");
+    o = adam_options();
     o.init = IMP_INIT_PICTURE; /* and none is given */
     expect_bad(o, "picture");
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -276,8 +281,10 @@ static void options_out_of_range(void **state) {
     }
     assert_null(imp_style_preset("impressionist").preset);
     size_t n = 0;
-    for (const char *name; (name = imp_style_preset_name(n)); n++)
+    for (const char *name; (name = imp_style_preset_name(n)); n++) {
         assert_string_equal(imp_style_preset(name).preset, name);
+        assert_true(imp_style_preset(name).scale_iterations > 0);
+    }
     assert_int_equal(n, 8);
     imp_style_free(NULL);
 }

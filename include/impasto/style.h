@@ -68,7 +68,7 @@ typedef struct imp_style_options {
      * of at least first_size up to size; each starts from the one before. */
     size_t first_size;       /* 0: at one scale alone */
     size_t iterations;       /* at the last scale */
-    size_t scale_iterations; /* at each before it */
+    size_t scale_iterations; /* at each before it; at least 1 if there are any */
     double
         tolerance; /* go on once ten iterations gain less than this share of the loss */
     size_t rematch; /* nearest: match anew every so many iterations; 0: once a scale */

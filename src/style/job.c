@@ -279,6 +279,10 @@ static imp_status check_options(imp_ctx *ctx, const imp_style_options *o) {
             return imp_fail(ctx, IMP_ERR_ARG,
                 "weights, rate, scale and tolerance: expected 0 or more, found %g",
                 weights[i]);
+    if (o->first_size > 0 && o->first_size < o->size && o->scale_iterations < 1)
+        return imp_fail(ctx, IMP_ERR_ARG,
+            "scale_iterations: expected at least 1 with first_size %zu, found 0",
+            o->first_size);
     size_t given = o->layer_weights_given ? IMP_STYLE_MAX_LAYERS : 0;
     for (size_t i = 0; i < given && o->style_layers[i]; i++)
         if (!isfinite(o->layer_weights[i]) || o->layer_weights[i] < 0.0)

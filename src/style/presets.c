@@ -74,6 +74,7 @@ static const imp_style_options presets[] = {
     {
         .preset = "photo",
         NORMALISED,
+        .scale_iterations = 20,
         .iterations = 40,
         .content_weight = 6.0,
         .tv_weight = 10.0,
@@ -96,6 +97,7 @@ static const imp_style_options presets[] = {
         .preset = "classic",
         .objective = IMP_PLAIN,
         .size = 320,
+        .scale_iterations = 20,
         .iterations = 40,
         .optimizer = IMP_ADAM,
         .history = 10,
@@ -117,6 +119,7 @@ static const imp_style_options presets[] = {
         .preset = "gatys",
         .objective = IMP_PLAIN,
         .size = 512,
+        .scale_iterations = 100,
         .iterations = 300,
         .optimizer = IMP_LBFGS,
         .history = 12, /* 20: 16 more images of memory, half a percent less loss */
