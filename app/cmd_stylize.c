@@ -122,6 +122,7 @@ static int paint(app_painting *p) {
     if (!status) status = app_inputs_load(p->ctx, &p->inputs, &p->options, p->v->size);
     if (!status) status = open_model(p);
     if (!status) status = app_plan(p);
+    if (!status && p->v->dry_run) status = app_plan_check(p);
     if (p->v->dry_run && p->bytes) app_plan_tell(p);
     if (status || p->v->dry_run) return status;
     app_say("painting %zu x %zu with %s, %zu iterations%s, %s planned", p->width,

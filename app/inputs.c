@@ -150,20 +150,23 @@ static int load_style(
     app_style_size(o, longest, &width, &height);
     status = fit(ctx, &style->picture, width, height);
     if (!status) status = load_mask(ctx, &in->masks[i], &style->picture);
-    if (!status) status = load_mask(ctx, &in->content_masks[i], content);
-    in->sources[in->n_sources++] = (imp_style_source){.picture = &style->picture,
+    return status ? status : load_mask(ctx, &in->content_masks[i], content);
+}
+
+static imp_style_source source_of(const app_inputs *in, size_t i) {
+    const app_input *over = &in->content_masks[i], *mask = &in->masks[i];
+    return (imp_style_source){.picture = &in->styles[i].picture,
         .weight = in->weights[i],
-        .content_mask =
-            in->content_masks[i].file ? &in->content_masks[i].picture : NULL,
-        .mask = in->masks[i].file ? &in->masks[i].picture : NULL};
-    return status;
+        .content_mask = over->file ? &over->picture : NULL,
+        .mask = mask->file ? &mask->picture : NULL};
 }
 
 int app_inputs_load(imp_ctx *ctx, app_inputs *in, imp_style_options *o, app_box box) {
     int status = load_content(ctx, &in->content, o, box);
-    in->n_sources = 0;
-    for (size_t i = 0; !status && i < in->n_styles; i++)
+    for (size_t i = 0; !status && i < in->n_styles; i++) {
         if (in->weights[i] > 0) status = load_style(ctx, in, i, o);
+        in->sources[i] = source_of(in, i);
+    }
     if (status || !in->start.file) return status;
     status = load(ctx, &in->start);
     const imp_picture *content = &in->content.picture;

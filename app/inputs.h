@@ -21,8 +21,7 @@ typedef struct app_inputs {
     app_input styles[IMP_STYLE_MAX_SOURCES];
     app_input content_masks[IMP_STYLE_MAX_SOURCES], masks[IMP_STYLE_MAX_SOURCES];
     double weights[IMP_STYLE_MAX_SOURCES]; /* of sum 1; one of weight 0 is not read */
-    imp_style_source sources[IMP_STYLE_MAX_SOURCES]; /* without those of weight 0 */
-    size_t n_sources;
+    imp_style_source sources[IMP_STYLE_MAX_SOURCES]; /* one a style */
 } app_inputs;
 
 /* The files but the content, and the weights; as many of each as there have to be.

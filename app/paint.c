@@ -186,7 +186,7 @@ int app_paint(app_painting *p) {
     }
     imp_status status =
         imp_style_new(p->ctx, &w.job, p->model.model, &p->inputs.content.picture,
-            p->inputs.sources, p->inputs.n_sources, start, &p->options);
+            p->inputs.sources, p->inputs.n_styles, start, &p->options);
     app_inputs_free(&p->inputs); /* read during that call alone */
     p->output.how.text = record;
     int result = status == IMP_OK ? work_through(&w) : app_fail(p->ctx, status);

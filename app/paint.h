@@ -25,6 +25,8 @@ typedef struct app_painting {
 
 /* plan.c: sizes and planned bytes, and whether they fit. Returns the exit status, said. */
 int app_plan(app_painting *p);
+/* What imp_style_new would refuse. Returns the exit status, said. */
+int app_plan_check(const app_painting *p);
 /* The plan as text and as JSON: --dry-run. */
 void app_plan_tell(const app_painting *p);
 

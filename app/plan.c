@@ -20,7 +20,7 @@ int app_plan(app_painting *p) {
     imp_style_size(
         content->width, content->height, p->options.size, &p->width, &p->height);
     imp_status status = imp_style_estimate(p->ctx, p->model.model, p->width, p->height,
-        p->inputs.sources, p->inputs.n_sources, &p->options, &p->bytes);
+        p->inputs.sources, p->inputs.n_styles, &p->options, &p->bytes);
     if (status != IMP_OK) return app_fail(p->ctx, status);
     p->bytes += app_output_bytes(&p->output, p->width, p->height);
     /* The weights are in memory already: what is available is without them. */
@@ -36,6 +36,14 @@ int app_plan(app_painting *p) {
         p->width, p->height, app_bytes(need_text, sizeof need_text, needs),
         app_bytes(has_text, sizeof has_text, has), fmax(1, floor(0.95 * fits)));
     return IMP_ERR_LIMIT;
+}
+
+int app_plan_check(const app_painting *p) {
+    const app_inputs *in = &p->inputs;
+    imp_status status =
+        imp_style_check(p->ctx, p->model.model, &in->content.picture, in->sources,
+            in->n_styles, in->start.file ? &in->start.picture : NULL, &p->options);
+    return status == IMP_OK ? 0 : app_fail(p->ctx, status);
 }
 
 /* --- telling --- */

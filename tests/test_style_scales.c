@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "model/model.h"
 #include "style_stage.h"
 
 /* --- colours --- */
@@ -292,43 +293,67 @@ static imp_picture make_dot(size_t size, size_t at) {
     return p;
 }
 
-/* A scale that cannot begin, here since no place of its grid is inside of the mask: the
- * picture is what was painted before, and nothing else can be done with the job. */
-static void failed_scale(void **state) {
+/* A mask of which a smaller scale, or a deeper layer, leaves nothing is refused before the
+ * work; one that is not refused lasts to the end. */
+static void vanishing_mask(void **state) {
     (void)state;
     imp_picture photo = make_picture(64, 50, 1, 128, 50);
     imp_picture canvas = make_picture(64, 64, 2, 128, 60);
     imp_style_options o = pyramid_options(IMP_ADAM);
-    imp_style_progress now;
-    bool seen = false;
-    for (size_t at = 0; at < 60 && !seen; at++) {
-        imp_picture mask = make_dot(64, at), before, after;
-        imp_style_source source = {.picture = &canvas, .weight = 1, .mask = &mask};
+    size_t refused = 0, painted = 0;
+    o.scale_iterations = o.iterations = 1;
+    for (size_t at = 0; at < 60; at++) {
+        imp_picture mask = make_dot(64, at);
+        imp_style_source sources[] = {{.picture = &canvas, .weight = 0},
+            {.picture = &canvas, .weight = 1, .mask = &mask}};
         imp_style *job;
-        imp_status s = imp_style_new(ctx, &job, narrow, &photo, &source, 1, NULL, &o);
-        for (size_t i = 0; i < 5 && !s; i++) s = imp_style_step(job, &now);
-        if (!s) {
-            ok(imp_style_picture(job, &before));
-            if (imp_style_step(job, &now) == IMP_ERR_DATA) {
-                seen = true;
-                ok(imp_style_picture(job, &after));
-                double far = 0; /* it may have been enlarged in two steps */
-                for (size_t i = 0; i < floats_of(&after); i++)
-                    far += fabs((double)(after.planes[i] - before.planes[i]));
-                assert_true(far < 5 * (double)floats_of(&after));
-                assert_failed(imp_style_step(job, &now), IMP_ERR_DATA, "scale 2 of 3");
-                assert_failed(imp_style_evaluate(job, &now), IMP_ERR_DATA, "begin");
-                assert_failed(imp_style_finish(job, &now), IMP_ERR_DATA, "begin");
-                imp_picture_free(&after);
-            }
-            imp_picture_free(&before);
+        imp_status s = imp_style_new(ctx, &job, narrow, &photo, sources, 2, NULL, &o);
+        assert_int_equal(imp_style_check(ctx, narrow, &photo, sources, 2, NULL, &o), s);
+        if (s) {
+            assert_failed(s, IMP_ERR_DATA, "style mask 2: expected something white");
+            refused++;
+        } else {
+            imp_picture p = paint(ctx, &photo, sources, 2, &o, SIZE_MAX);
+            imp_picture_free(&p);
+            painted++;
         }
         imp_style_free(job);
         imp_picture_free(&mask);
     }
-    assert_true(seen);
+    assert_true(refused && painted);
     imp_picture_free(&photo);
     imp_picture_free(&canvas);
+}
+
+/* A scale that cannot begin, here since the model has lost its layers: the picture is what
+ * was painted before, and nothing else can be done with the job. */
+static void failed_scale(void **state) {
+    (void)state;
+    imp_picture photo = make_picture(64, 50, 1, 128, 50), before, after;
+    imp_picture canvas = make_picture(64, 64, 2, 128, 60);
+    imp_style_source source = {.picture = &canvas, .weight = 1};
+    imp_style_options o = pyramid_options(IMP_ADAM);
+    imp_style_progress now;
+    imp_style *job;
+    size_t layers = narrow->n_layers;
+    ok(imp_style_new(ctx, &job, narrow, &photo, &source, 1, NULL, &o));
+    for (size_t i = 0; i < 5; i++) ok(imp_style_step(job, &now));
+    ok(imp_style_picture(job, &before));
+    narrow->n_layers = 2;
+    imp_status s = imp_style_step(job, &now);
+    narrow->n_layers = layers;
+    assert_int_not_equal(s, IMP_OK);
+    ok(imp_style_picture(job, &after));
+    double far = 0; /* it may have been enlarged in two steps */
+    for (size_t i = 0; i < floats_of(&after); i++)
+        far += fabs((double)(after.planes[i] - before.planes[i]));
+    assert_true(far < 5 * (double)floats_of(&after));
+    assert_failed(imp_style_step(job, &now), s, "scale 2 of 3");
+    assert_failed(imp_style_evaluate(job, &now), s, "begin");
+    assert_failed(imp_style_finish(job, &now), s, "begin");
+    imp_style_free(job);
+    imp_picture *all[] = {&photo, &canvas, &before, &after};
+    for (size_t i = 0; i < 4; i++) imp_picture_free(all[i]);
 }
 
 /* A picture that is too small for the layers at a scale: there is no such scale. */
@@ -391,6 +416,7 @@ int main(void) {
         cmocka_unit_test(scales),
         cmocka_unit_test(starts_from_the_scale_before),
         cmocka_unit_test(early_end),
+        cmocka_unit_test(vanishing_mask),
         cmocka_unit_test(failed_scale),
         cmocka_unit_test(small_scales),
         cmocka_unit_test(threads_change_no_bit),

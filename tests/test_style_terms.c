@@ -339,10 +339,12 @@ static void bad_sources(void **state) {
     s[0].content_mask = &half;
     EXPECT(2, IMP_ERR_ARG, "masks");
     s[1].content_mask = &black;
-    EXPECT(2, IMP_ERR_DATA, "mask 2");
+    EXPECT(2, IMP_ERR_DATA, "content mask 2: expected");
     s[1].content_mask = &half;
     s[1].mask = &black;
-    EXPECT(2, IMP_ERR_DATA, "white");
+    EXPECT(2, IMP_ERR_DATA, "style mask 2: expected");
+    o.terms[IMP_TERM_GRAM] = o.terms[IMP_TERM_COV] = 0; /* nearest alone */
+    EXPECT(2, IMP_ERR_DATA, "style mask 2: expected");
     s[1].mask = NULL;
     static const double bad[] = {-1, NAN, INFINITY};
     for (size_t i = 0; i < 3; i++) {

@@ -146,12 +146,18 @@ IMP_API IMP_MUST_USE imp_status imp_style_estimate(imp_ctx *ctx, const imp_model
 
 /* Prepare: pictures resized, targets of the first scale computed, its graph planned. Pictures
  * are read during the call alone; the model is borrowed until imp_style_free. init: the
- * picture to start from, for IMP_INIT_PICTURE. Errors: IMP_ERR_MODEL for a named layer that
- * the model lacks, IMP_ERR_DATA for a picture too small for the layers, IMP_ERR_LIMIT. */
+ * picture to start from, for IMP_INIT_PICTURE. Errors: IMP_ERR_ARG for options and sources
+ * out of range, IMP_ERR_MODEL for a named layer that the model lacks, a model without any of
+ * the layers or not of three channels, IMP_ERR_DATA for a picture too small for the layers and
+ * for a mask of which nothing white is left at some scale, IMP_ERR_LIMIT. */
 IMP_API IMP_MUST_USE imp_status imp_style_new(imp_ctx *ctx, imp_style **out,
     const imp_model *model, const imp_picture *content, const imp_style_source *sources,
     size_t n, const imp_picture *init, const imp_style_options *options);
 IMP_API void imp_style_free(imp_style *job);
+/* Would imp_style_new refuse these, for another cause than memory? */
+IMP_API IMP_MUST_USE imp_status imp_style_check(imp_ctx *ctx, const imp_model *model,
+    const imp_picture *content, const imp_style_source *sources, size_t n,
+    const imp_picture *init, const imp_style_options *options);
 
 /* The loss at the present image. */
 IMP_API IMP_MUST_USE imp_status imp_style_evaluate(

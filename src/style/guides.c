@@ -10,6 +10,7 @@
  */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "graph/graph.h"
 #include "style/style.h"
@@ -46,33 +47,54 @@ static void halve(float *x, size_t *width, size_t *height) {
     *height = h;
 }
 
-static imp_status fill(
+/* The weights of map i into plane. */
+static imp_status weigh(
     imp_ctx *ctx, imp_graph *g, const imp_guides *guides, size_t i, float *plane) {
     imp_shape s = imp_graph_shape(g, guides->map[i].id);
-    size_t w = guides->width, h = guides->height;
-    for (size_t p = 0; p < w * h; p++) plane[p] = guides->mask[guides->map[i].mask][p];
+    size_t k = guides->map[i].mask, w = guides->width, h = guides->height;
+    memcpy(plane, guides->mask[k], w * h * sizeof *plane);
     while (w > s.w && h > s.h) halve(plane, &w, &h);
     double sum = 0;
     for (size_t p = 0; p < w * h; p++) sum += (double)plane[p];
     if (w != s.w || h != s.h || !(sum > 0))
         return imp_fail(ctx, IMP_ERR_DATA,
-            "mask %zu: expected something white at %zu x %zu, found nothing",
-            guides->map[i].mask + 1, s.w, s.h);
-    float factor = (float)((double)(w * h) / sum),
-          *out = imp_graph_data(g, guides->map[i].id);
-    for (size_t p = 0; p < w * h; p++) {
-        float weight = plane[p] * factor;
-        out[p * 16] = guides->map[i].root ? sqrtf(weight) : weight;
+            "%s mask %zu: expected something white at %zu x %zu, found nothing",
+            guides->whose, guides->views[k].source + 1, s.w, s.h);
+    float factor = (float)((double)(w * h) / sum);
+    for (size_t p = 0; p < w * h; p++) plane[p] *= factor;
+    return IMP_OK;
+}
+
+static imp_status fill(
+    imp_ctx *ctx, imp_graph *g, const imp_guides *guides, size_t i, float *plane) {
+    imp_status status = weigh(ctx, g, guides, i, plane);
+    if (status) return status;
+    imp_shape s = imp_graph_shape(g, guides->map[i].id);
+    float *out = imp_graph_data(g, guides->map[i].id);
+    for (size_t p = 0; p < s.w * s.h; p++) {
+        out[p * 16] = guides->map[i].root ? sqrtf(plane[p]) : plane[p];
         for (size_t k = 1; k < 16; k++) out[p * 16 + k] = 0.0f;
     }
     return IMP_OK;
 }
 
-imp_status imp_guides_fill(imp_ctx *ctx, imp_graph *g, const imp_guides *guides) {
+typedef imp_status work(
+    imp_ctx *ctx, imp_graph *g, const imp_guides *guides, size_t i, float *plane);
+
+static imp_status for_each(
+    imp_ctx *ctx, imp_graph *g, const imp_guides *guides, work *what) {
     if (guides->n == 0) return IMP_OK;
     float *plane = malloc(guides->width * guides->height * sizeof *plane);
     imp_status s = plane ? IMP_OK : imp_fail(ctx, IMP_ERR_LIMIT, "style: no memory");
-    for (size_t i = 0; i < guides->n && !s; i++) s = fill(ctx, g, guides, i, plane);
+    for (size_t i = 0; i < guides->n && !s; i++) s = what(ctx, g, guides, i, plane);
     free(plane);
     return s;
+}
+
+imp_status imp_guides_fill(imp_ctx *ctx, imp_graph *g, const imp_guides *guides) {
+    return for_each(ctx, g, guides, fill);
+}
+
+imp_status imp_guides_check(imp_ctx *ctx, imp_graph *g, const imp_guides *guides) {
+    return for_each(ctx, g, guides, weigh);
 }

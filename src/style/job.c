@@ -292,38 +292,80 @@ static imp_status check_options(imp_ctx *ctx, const imp_style_options *o) {
     return IMP_OK;
 }
 
-imp_status imp_style_new(imp_ctx *ctx, imp_style **out, const imp_model *model,
-    const imp_picture *content, const imp_style_source *sources, size_t n,
-    const imp_picture *init, const imp_style_options *options) {
-    *out = NULL;
-    imp_status status = check_options(ctx, options);
-    if (!status && options->init == IMP_INIT_PICTURE && !init)
-        status = imp_fail(ctx, IMP_ERR_ARG, "init: no picture was given");
+/* Is something left of every mask at every scale? */
+static imp_status check_masks(imp_style *job) {
+    imp_status status = IMP_OK;
+    bool any = job->scene.masked;
+    for (size_t i = 0; i < job->scene.n_views; i++) any |= job->scene.views[i].masked;
+    for (size_t i = 0; i < job->n_scales && any && !status; i++) {
+        const scale *s = &job->scales[i];
+        imp_scene scene;
+        imp_objective_state o = {0};
+        status = imp_scene_at(job->ctx, &scene, &job->scene, s->width, s->height);
+        if (!status)
+            status = imp_objective_build(
+                job->ctx, &o, job->model, &job->options, &job->layers, &scene);
+        if (!status) status = imp_targets_check(job->ctx, &o);
+        imp_objective_free(&o);
+        imp_scene_free(&scene);
+    }
+    return status;
+}
+
+/* The job before its first scale. */
+static imp_status prepare(imp_style *job, const imp_picture *content,
+    const imp_style_source *sources, size_t n, const imp_picture *init) {
+    const imp_style_options *o = &job->options;
+    imp_scene *scene = &job->scene;
+    imp_status status = check_options(job->ctx, o);
+    if (!status && o->init == IMP_INIT_PICTURE && !init)
+        status = imp_fail(job->ctx, IMP_ERR_ARG, "init: no picture was given");
+    if (!status)
+        status = imp_style_layers_choose(job->ctx, &job->layers, job->model, o);
+    if (!status)
+        status = imp_scene_measure(
+            job->ctx, scene, content->width, content->height, sources, n, o);
+    if (!status)
+        status = imp_scene_load(
+            job->ctx, scene, content, sources, n, o->colors, &job->color);
     if (status) return status;
+    job->n_scales = choose_scales(job->scales, scene, o, job->layers.least_side);
+    job->width = scene->width;
+    job->height = scene->height;
+    return check_masks(job);
+}
+
+static imp_style *empty_job(
+    imp_ctx *ctx, const imp_model *model, const imp_style_options *options) {
     imp_style *job = calloc(1, sizeof *job);
-    if (!job) return imp_fail(ctx, IMP_ERR_LIMIT, "style: no memory");
+    if (!job) return NULL;
     job->ctx = ctx;
     job->model = model;
     job->options = *options;
-    imp_scene *scene = &job->scene;
-    status = imp_style_layers_choose(ctx, &job->layers, model, options);
+    return job;
+}
+
+imp_status imp_style_check(imp_ctx *ctx, const imp_model *model,
+    const imp_picture *content, const imp_style_source *sources, size_t n,
+    const imp_picture *init, const imp_style_options *options) {
+    imp_style *job = empty_job(ctx, model, options);
+    if (!job) return imp_fail(ctx, IMP_ERR_LIMIT, "style: no memory");
+    imp_status status = prepare(job, content, sources, n, init);
+    imp_style_free(job);
+    return status;
+}
+
+imp_status imp_style_new(imp_ctx *ctx, imp_style **out, const imp_model *model,
+    const imp_picture *content, const imp_style_source *sources, size_t n,
+    const imp_picture *init, const imp_style_options *options) {
+    imp_style *job = *out = empty_job(ctx, model, options);
+    if (!job) return imp_fail(ctx, IMP_ERR_LIMIT, "style: no memory");
+    imp_status status = prepare(job, content, sources, n, init);
     if (!status)
-        status = imp_scene_measure(
-            ctx, scene, content->width, content->height, sources, n, options);
-    if (!status)
-        status = imp_scene_load(
-            ctx, scene, content, sources, n, options->colors, &job->color);
-    if (!status) {
-        job->n_scales =
-            choose_scales(job->scales, scene, options, job->layers.least_side);
-        job->width = scene->width;
-        job->height = scene->height;
         status = begin_scale(job, 0, options->init == IMP_INIT_PICTURE ? init : NULL);
-    }
-    if (status)
-        imp_style_free(job);
-    else
-        *out = job;
+    if (!status) return IMP_OK;
+    imp_style_free(job);
+    *out = NULL;
     return status;
 }
 

@@ -199,8 +199,11 @@ imp_status imp_objective_build(imp_ctx *ctx, imp_objective_state *o,
     if (s) return s;
     const imp_style_layers *l = &o->layers;
     size_t statistics = l->n_style * (3 * scene->n_regions + scene->n_views);
-    o->guides = (imp_guides){
-        .width = scene->width, .height = scene->height, .mask = scene->mask};
+    o->guides = (imp_guides){.width = scene->width,
+        .height = scene->height,
+        .mask = scene->mask,
+        .views = scene->views,
+        .whose = "content"};
     o->partial = calloc(
         imp_chunk_count(3 * scene->width * scene->height) + 1, sizeof *o->partial);
     o->losses = calloc(l->n_content + statistics + l->n_nearest + 1, sizeof *o->losses);

@@ -55,7 +55,8 @@ static imp_status measure_sources(
         if (sources[i].weight <= 0) continue;
         *v = (imp_view){.share = s->masked ? 1 : sources[i].weight / sum,
             .masked = sources[i].mask != NULL,
-            .region = s->masked ? s->n_views : 0};
+            .region = s->masked ? s->n_views : 0,
+            .source = i};
         s->strength[v->region] = s->masked ? sources[i].weight * used / sum : 1;
         s->n_views++;
     }

@@ -43,6 +43,7 @@ typedef struct imp_view {
     bool masked;
     double share; /* of its region's style; the shares of a region sum to 1 */
     size_t region;
+    size_t source; /* of the caller's, from 0 */
 } imp_view;
 
 /* Without masks there is one region, all of the picture, that takes every style. */
@@ -82,6 +83,8 @@ imp_status imp_fit_planes(imp_ctx *ctx, float **out, size_t width, size_t height
 typedef struct imp_guides {
     size_t width, height; /* of the masks */
     const float *const *mask;
+    const imp_view *views; /* mask k is of views[k], and whose: for messages */
+    const char *whose;     /* "content" or "style" */
     struct {
         size_t mask;
         bool root; /* the square root of the weights */
@@ -95,6 +98,8 @@ imp_id imp_guides_apply(
     imp_graph *g, imp_guides *guides, size_t k, imp_id x, bool root);
 /* Write the maps into the planned graph. IMP_ERR_DATA: a mask is black. */
 imp_status imp_guides_fill(imp_ctx *ctx, imp_graph *g, const imp_guides *guides);
+/* Could they be written? */
+imp_status imp_guides_check(imp_ctx *ctx, imp_graph *g, const imp_guides *guides);
 
 /* --- objective.c --- */
 
@@ -166,6 +171,8 @@ imp_id imp_nearest_map(imp_graph *g, imp_id tap, imp_grid grid);
 
 /* Set target_bytes and match_bytes. */
 imp_status imp_targets_estimate(imp_ctx *ctx, imp_objective_state *o);
+/* IMP_ERR_DATA: nothing is left of a mask where it is looked at. */
+imp_status imp_targets_check(imp_ctx *ctx, const imp_objective_state *o);
 /* Compute the targets from the scene, get the graph's memory, set the weights. image: what
  * will be painted on, or NULL for the content itself. */
 imp_status imp_targets_prepare(

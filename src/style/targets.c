@@ -39,7 +39,7 @@ static imp_status build_looker(
     const imp_style_layers *l = &o->layers;
     imp_id tap[IMP_MAX_TAPS];
     *k = (looker){.graph = imp_graph_new(ctx),
-        .guides = {view->width, view->height, &view->mask, .n = 0}};
+        .guides = {view->width, view->height, &view->mask, view, "style", .n = 0}};
     imp_graph *g = k->graph;
     if (!g) return imp_fail(ctx, IMP_ERR_LIMIT, "style: no memory");
     k->x = imp_graph_input(
@@ -232,26 +232,39 @@ static imp_status add_layer(imp_ctx *ctx, const imp_objective_state *o, const lo
     return s;
 }
 
+/* *out: which places of the grid are inside of the painting's mask, to be freed; NULL: all.
+ * IMP_ERR_DATA: none is. */
+static imp_status find_inside(
+    imp_ctx *ctx, const imp_view *v, imp_grid grid, bool **out) {
+    size_t places = grid.height * grid.width, n = 0;
+    *out = NULL;
+    if (!v->mask) return IMP_OK;
+    bool *inside = *out = malloc(places * sizeof *inside);
+    if (!inside) return imp_fail(ctx, IMP_ERR_LIMIT, "style: no memory");
+    for (size_t p = 0; p < places; p++) {
+        size_t y = (2 * (p / grid.width) + 1) * v->height / (2 * grid.height);
+        size_t x = (2 * (p % grid.width) + 1) * v->width / (2 * grid.width);
+        inside[p] = v->mask[y * v->width + x] >= 0.5f;
+        n += inside[p];
+    }
+    if (n) return IMP_OK;
+    return imp_fail(ctx, IMP_ERR_DATA,
+        "style mask %zu: expected something white at %zu x %zu, found nothing",
+        v->source + 1, grid.width, grid.height);
+}
+
 /* The places of the painting, of those inside of its mask. */
 static imp_status add_pool(
     imp_ctx *ctx, imp_objective_state *o, const looker *k, const imp_view *v) {
     const float *maps[IMP_STYLE_MAX_LAYERS];
-    size_t places = k->grid.height * k->grid.width;
-    bool *inside = NULL;
+    bool *inside;
     if (o->match.depth == 0) init_match(o, k, &o->match);
     for (size_t i = 0; i < o->layers.n_nearest; i++)
         maps[i] = imp_graph_data(k->graph, k->map[i]);
-    if (v->mask) {
-        inside = malloc(places * sizeof *inside);
-        if (!inside) return imp_fail(ctx, IMP_ERR_LIMIT, "style: no memory");
-        for (size_t p = 0; p < places; p++) {
-            size_t y = (2 * (p / k->grid.width) + 1) * v->height / (2 * k->grid.height);
-            size_t x = (2 * (p % k->grid.width) + 1) * v->width / (2 * k->grid.width);
-            inside[p] = v->mask[y * v->width + x] >= 0.5f;
-        }
-    }
-    imp_status s =
-        imp_match_add(ctx, &o->match, maps, places, inside, v->region, v->share);
+    imp_status s = find_inside(ctx, v, k->grid, &inside);
+    if (!s)
+        s = imp_match_add(ctx, &o->match, maps, k->grid.height * k->grid.width, inside,
+            v->region, v->share);
     free(inside);
     return s;
 }
@@ -273,6 +286,22 @@ static imp_status look_at(
         s = add_layer(ctx, o, &k, view, i, holds);
     if (!s && o->layers.n_nearest) s = add_pool(ctx, o, &k, v);
     imp_graph_free(k.graph);
+    return s;
+}
+
+imp_status imp_targets_check(imp_ctx *ctx, const imp_objective_state *o) {
+    imp_status s = imp_guides_check(ctx, o->graph, &o->guides);
+    for (size_t i = 0; i < o->scene->n_views && !s; i++) {
+        const imp_view *v = &o->scene->views[i];
+        bool *inside = NULL;
+        looker k;
+        if (!v->masked) continue;
+        s = build_looker(ctx, o, v, &k);
+        if (!s) s = imp_guides_check(ctx, k.graph, &k.guides);
+        if (!s && o->layers.n_nearest) s = find_inside(ctx, v, k.grid, &inside);
+        free(inside);
+        imp_graph_free(k.graph);
+    }
     return s;
 }
 
