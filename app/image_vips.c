@@ -484,15 +484,16 @@ int app_image_read_text(const char *path, char **out) {
 typedef struct format {
     const char *ending, *saver, *settings; /* of libvips */
     bool quality, deep;                    /* takes Q, takes 16 bits */
+    size_t most;                           /* pixels a side */
 } format;
 
 static const format formats[] = {
-    {".png", ".png", "compression=6", false, true},
-    {".jpg", ".jpg", "subsample_mode=off,optimize_coding", true, false},
-    {".jpeg", ".jpg", "subsample_mode=off,optimize_coding", true, false},
-    {".webp", ".webp", "smart_subsample", true, false},
-    {".tif", ".tif", "compression=deflate", false, true},
-    {".tiff", ".tif", "compression=deflate", false, true},
+    {".png", ".png", "compression=6", false, true, APP_MAX_SIDE},
+    {".jpg", ".jpg", "subsample_mode=off,optimize_coding", true, false, APP_MAX_SIDE},
+    {".jpeg", ".jpg", "subsample_mode=off,optimize_coding", true, false, APP_MAX_SIDE},
+    {".webp", ".webp", "smart_subsample", true, false, 16383},
+    {".tif", ".tif", "compression=deflate", false, true, APP_MAX_SIDE},
+    {".tiff", ".tif", "compression=deflate", false, true, APP_MAX_SIDE},
 };
 
 /* By the name's ending; NULL: none of ours. */
@@ -531,6 +532,14 @@ int app_image_check_name(const char *path, const app_image_how *how) {
     else
         return 0;
     return APP_USAGE;
+}
+
+int app_image_check_size(const char *path, size_t width, size_t height) {
+    size_t most = format_of(path)->most;
+    if (width <= most && height <= most) return check_size(path, width, height);
+    app_error("%s: size: expected at most %zu a side, found %zu x %zu", path, most,
+        width, height);
+    return IMP_ERR_LIMIT;
 }
 
 /* Planes to samples of 8 or 16 bits, a pixel's three side by side. NULL: no memory. */

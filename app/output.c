@@ -54,6 +54,11 @@ int app_output_take_standard(int *descriptor) {
     return IMP_ERR_FILE;
 }
 
+int app_output_check(const app_output *o, size_t width, size_t height) {
+    app_box_fill(o->box, &width, &height);
+    return app_image_check_size(o->path ? o->path : APP_STANDARD, width, height);
+}
+
 size_t app_output_bytes(const app_output *o, size_t width, size_t height) {
     if (o->box.width == 0) return 0;
     size_t to_width = width, to_height = height;

@@ -28,6 +28,8 @@ int app_output_take_standard(int *descriptor);
 
 /* Bring the picture to the size at which it is written. Returns the exit status, said. */
 int app_output_fit(imp_ctx *ctx, const app_output *o, imp_picture *picture);
+/* May a painted picture of this size be written? Returns the exit status, said: 6. */
+int app_output_check(const app_output *o, size_t width, size_t height);
 /* What app_output_fit and writing need of memory, in bytes, of a picture of this size. */
 size_t app_output_bytes(const app_output *o, size_t width, size_t height);
 

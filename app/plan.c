@@ -15,10 +15,19 @@ static size_t longest(size_t width, size_t height) {
     return width > height ? width : height;
 }
 
+static int check_sizes(const app_painting *p) {
+    const char *preview = p->v->preview;
+    int status = app_output_check(&p->output, p->width, p->height);
+    if (status || !preview) return status;
+    return app_image_check_size(preview, p->width, p->height);
+}
+
 int app_plan(app_painting *p) {
     const imp_picture *content = &p->inputs.content.picture;
     imp_style_size(
         content->width, content->height, p->options.size, &p->width, &p->height);
+    int good = check_sizes(p);
+    if (good) return good;
     imp_status status = imp_style_estimate(p->ctx, p->model.model, p->width, p->height,
         p->inputs.sources, p->inputs.n_styles, &p->options, &p->bytes);
     if (status != IMP_OK) return app_fail(p->ctx, status);
