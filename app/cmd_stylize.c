@@ -183,7 +183,6 @@ static int paint_many(app_painting *p, const app_batch *batch) {
 
 static int run_with(app_painting *p, app_batch *batch) {
     const app_stylize_values *v = p->v;
-    bool standard = v->output && strcmp(v->output, APP_STANDARD) == 0;
     int status = app_settings_take(p->command, v, &p->options);
     if (p->options.iterations == 0) /* the loss of the start is that at full size */
         p->options.first_size = 0;
@@ -193,7 +192,9 @@ static int run_with(app_painting *p, app_batch *batch) {
     p->output.how = (app_image_how){v->quality, v->depth ? 16 : 8, NULL};
     p->inputs.content.file = batch->n ? batch->contents[0] : NULL;
     if (!status) status = check(p, batch);
-    if (!status && standard) status = app_output_take_standard(&p->output.descriptor);
+    bool sends = v->output && strcmp(v->output, APP_STANDARD) == 0 &&
+                 p->options.iterations > 0 && !v->dry_run;
+    if (!status && sends) status = app_output_take_standard(&p->output.descriptor);
     if (status) return status;
     return batch->many ? paint_many(p, batch) : paint_one(p, batch, 0);
 }
