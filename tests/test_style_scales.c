@@ -63,6 +63,8 @@ static void chroma_of_any_pixel(void **state) {
     imp_picture found = make_picture(90, 60, 2, 100, 200);
     imp_colors_restore(found.planes, content.planes, n);
     assert_chroma(&found, &content, 1e-4);
+    for (size_t i = 0; i < 3 * n; i++) /* as it would be seen */
+        painted.planes[i] = fminf(fmaxf(painted.planes[i], 0), 255);
     for (size_t i = 0; i < n;
          i++) { /* the luminance is the painted, or as near as may be */
         double wanted = ycc_of(&painted, i).y, y = ycc_of(&found, i).y;

@@ -130,6 +130,8 @@ void imp_colors_restore(float *painted, const float *content, size_t count) {
             if (low + d[k] < 0.0f) low = -d[k];
             if (high + d[k] > 255.0f) high = 255.0f - d[k];
         }
+        for (size_t k = 0; k < 3; k++) /* as it would be seen */
+            painted[k * count + i] = clamp(painted[k * count + i]);
         y = luma(painted, count, i);
         y = y > high ? high : y;
         y = y < low ? low : y;

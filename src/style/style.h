@@ -213,7 +213,7 @@ void imp_colors_match_grey(
 /* The style's colours moved to the mean and covariance of the content's. */
 void imp_colors_match(
     float *style, size_t count, const float *content, size_t content_count);
-/* The painted luminance with the content's chroma; where no colour of 0..255 has both, the
+/* The painted luminance, of values clamped first, with the content's chroma; where no colour of 0..255 has both, the
  * luminance gives way. */
 void imp_colors_restore(float *painted, const float *content, size_t count);
 
