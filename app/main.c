@@ -133,7 +133,11 @@ static int dispatch(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
-    for (int fd = 0; fd < 3; fd++) /* a file of ours must not become standard error */
-        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd) return 8;
+    /* A file of ours must not take the place of one that is closed. Opened the wrong way
+     * round, so that its use fails and what was to go there is not lost unnoticed. */
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0 &&
+            open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+            return 8;
     return app_report_end(dispatch(argc - 1, argv + 1));
 }

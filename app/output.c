@@ -48,6 +48,11 @@ const char *app_output_name(const app_output *o) {
 
 int app_output_take_standard(int *descriptor) {
     fflush(stdout);
+    int flags = fcntl(STDOUT_FILENO, F_GETFL);
+    if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY) {
+        app_error("standard output: expected open for writing, found closed");
+        return IMP_ERR_FILE;
+    }
     *descriptor = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
     if (*descriptor >= 0 && dup2(STDERR_FILENO, STDOUT_FILENO) >= 0) return 0;
     app_error("standard output: %s", strerror(errno));
