@@ -32,17 +32,19 @@ static bool excluding_options(const app_stylize_values *v) {
                "--output -: standard output takes one picture");
 }
 
-/* Standard input can be read but once. */
+/* Standard input can be read but once. The first content is in already. */
 static int check_standard_input(
-    const app_inputs *in, const app_stylize_values *v, bool many) {
+    const app_inputs *in, const app_stylize_values *v, const app_batch *batch) {
     const char *files[APP_INPUTS];
     size_t n = app_inputs_files(in, files), uses = 0;
+    for (size_t i = 1; i < batch->n; i++)
+        if (strcmp(batch->contents[i], APP_STANDARD) == 0) uses++;
     for (size_t i = 0; i < n; i++)
         if (strcmp(files[i], APP_STANDARD) == 0) uses++;
     if (v->like && strcmp(v->like, APP_STANDARD) == 0) uses++;
-    if (uses < 2 && !(uses && many)) return 0;
+    if (uses < 2 && !(uses && batch->many)) return 0;
     app_error("standard input: expected for one picture, found - %s",
-        many ? "beside several CONTENTs" : "more than once");
+        batch->many ? "beside several CONTENTs" : "more than once");
     return APP_USAGE;
 }
 
@@ -81,7 +83,7 @@ static int check(app_painting *p, const app_batch *batch) {
     if (v->output)
         status = app_image_check_name(
             batch->many ? batch->outputs[0] : v->output, &p->output.how);
-    if (!status) status = check_standard_input(&p->inputs, v, batch->many);
+    if (!status) status = check_standard_input(&p->inputs, v, batch);
     if (!status) status = app_model_find(&p->model, v->model, false);
     if (!status) status = app_open(&p->ctx, &v->common);
     if (!status && v->preview) status = check_preview(p, batch);
