@@ -88,7 +88,8 @@ static void tell_done(const work *w, const imp_picture *picture) {
 
 /* --- working --- */
 
-/* Write the image as it stands, at the end or before it, and say so. */
+/* Write the image as it stands, at the end or before it, and say so. Returns the exit
+ * status, said. */
 static int save(work *w, bool last) {
     app_painting *p = w->p;
     imp_picture picture;
@@ -123,7 +124,9 @@ static int step(work *w) {
     app_preview_show(&w->preview, p->ctx, w->job, &w->at);
     size_t every = p->v->save_every;
     bool due = every != APP_ABSENT && now.iteration % every == 0;
-    return due && now.iteration < imp_style_total(w->job) ? save(w, false) : 0;
+    if (due && now.iteration < imp_style_total(w->job) && save(w, false))
+        app_note("iteration %zu not saved: painting goes on", now.iteration);
+    return 0;
 }
 
 /* Iterate until done, stopped or failed. */
