@@ -157,13 +157,15 @@ static void tell_failure(const char *file, int status) {
             "status", status, "message", app_json_text(app_last_error())));
 }
 
-static void tell_summary(size_t done, size_t failed) {
-    app_event(json_pack("{s:s, s:I, s:I}", "event", "summary", "pictures",
-        (json_int_t)done, "failed", (json_int_t)failed));
+static void tell_summary(size_t done, size_t failed, size_t left) {
+    char rest[64] = "";
+    app_event(json_pack("{s:s, s:I, s:I, s:I}", "event", "summary", "pictures",
+        (json_int_t)done, "failed", (json_int_t)failed, "left", (json_int_t)left));
+    if (left) snprintf(rest, sizeof rest, ", %zu left", left);
     if (failed)
-        app_error("%zu of %zu pictures failed", failed, done);
+        app_error("%zu of %zu pictures failed%s", failed, done, rest);
     else
-        app_note("%zu pictures, none failed", done);
+        app_note("%zu pictures, none failed%s", done, rest);
 }
 
 /* One that fails does not stop the others. Returns the worst status. */
@@ -179,7 +181,7 @@ static int paint_many(app_painting *p, const app_batch *batch) {
         failed++;
         tell_failure(batch->contents[done], status);
     }
-    tell_summary(done, failed);
+    tell_summary(done, failed, batch->n - done);
     return app_interrupted() ? APP_INTERRUPTED : worst;
 }
 
