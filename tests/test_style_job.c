@@ -233,6 +233,11 @@ static void layers_missing(void **state) {
     assert_null(strstr(notes, "relu3_1"));
     assert_int_equal(imp_style_step(job, &now), IMP_OK);
     imp_style_free(job);
+    o.terms[IMP_TERM_NEAREST] = 1;
+    o.nearest_layers[2] = "relu4_3";
+    assert_int_equal(try_job(&job, model, &photo, &canvas, &o), IMP_OK);
+    assert_non_null(strstr(notes, "no relu4_3: left out"));
+    imp_style_free(job);
     o.content_named = true;
     assert_failed(try_job(&job, model, &photo, &canvas, &o), IMP_ERR_MODEL, "relu4_2");
     imp_model_free(model);

@@ -49,7 +49,7 @@ static void multiply_task(void *arg, size_t task, int thread) {
     float g[256] __attribute__((aligned(64)));
     square_of(task, q->wide, q->symmetric, &i, &j);
     for (size_t p = 0; p < q->wide; p += RUN) {
-        size_t run = q->wide - p < RUN ? q->wide - p : RUN;
+        size_t run = imp_least(q->wide - p, RUN);
         q->ctx->kernels->outer(run, q->a + (i * q->wide + p) * 16, 16,
             q->b + (j * q->wide + p) * 16, 16, g, p > 0);
     }
@@ -80,7 +80,7 @@ static void double_task(void *arg, size_t task, int thread) {
     double g[256] = {0};
     square_of(task, q->wide, q->symmetric, &i, &j);
     for (size_t p = 0; p < q->wide; p += RUN)
-        outer_double(q->wide - p < RUN ? q->wide - p : RUN,
+        outer_double(imp_least(q->wide - p, RUN),
             q->a + (i * q->wide + p) * 16, q->b + (j * q->wide + p) * 16, g);
     memcpy(q->out + (j * q->wide + i * 16) * 16, g, sizeof g);
     if (!q->symmetric || i == j) return;

@@ -47,7 +47,7 @@ static void guide_backward_ref(const imp_ref_call *c) {
 #define PART 256
 
 static size_t part_count(const imp_shape *x) {
-    return (x->h * x->w + PART - 1) / PART;
+    return imp_divide_up(x->h * x->w, PART);
 }
 
 static imp_need guide_need(const imp_ctx *ctx, const void *attr, const imp_shape *in,
@@ -70,7 +70,7 @@ static void guide_task(void *arg, size_t task, int thread) {
     const imp_kernels *k = job->c->ctx->kernels;
     size_t blocks = imp_round16(x->c) / 16, parts = part_count(x), P = x->h * x->w;
     size_t n = task / parts, p = task % parts * PART;
-    size_t count = P - p < PART ? P - p : PART;
+    size_t count = imp_least(P - p, PART);
     const float *m = job->c->x[1] + (n * P + p) * 16;
     for (size_t b = 0; b < blocks; b++) {
         size_t at = ((n * blocks + b) * P + p) * 16;

@@ -42,7 +42,7 @@ static void mean_backward_ref(const imp_ref_call *c) {
 #define RUN  16
 
 static size_t part_count(const imp_shape *x) {
-    return (x->h * x->w + PART - 1) / PART;
+    return imp_divide_up(x->h * x->w, PART);
 }
 
 static size_t block_count(const imp_shape *x) { /* of all samples */
@@ -60,7 +60,7 @@ static imp_need mean_need(const imp_ctx *ctx, const void *attr, const imp_shape 
 static size_t places_of(const imp_shape *x, size_t task, size_t *first) {
     size_t P = x->h * x->w, p = task % part_count(x) * PART;
     *first = task / part_count(x) * P + p;
-    return P - p < PART ? P - p : PART;
+    return imp_least(P - p, PART);
 }
 
 static void mean_forward_task(void *arg, size_t task, int thread) {
@@ -70,7 +70,7 @@ static void mean_forward_task(void *arg, size_t task, int thread) {
     const float *x = c->x[0] + first * 16;
     double sum[16] = {0};
     for (size_t done = 0; done < count; done += RUN) {
-        size_t run = count - done < RUN ? count - done : RUN;
+        size_t run = imp_least(count - done, RUN);
         float s[16] = {0};
         for (size_t p = 0; p < run; p++, x += 16)
             for (size_t l = 0; l < 16; l++) s[l] += x[l];

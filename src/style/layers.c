@@ -78,10 +78,12 @@ static imp_status choose_nearest(imp_ctx *ctx, imp_style_layers *out,
     if (o->terms[IMP_TERM_NEAREST] <= 0.0) return IMP_OK;
     for (size_t i = 0; i < IMP_STYLE_MAX_LAYERS && o->nearest_layers[i]; i++) {
         const char *name = o->nearest_layers[i];
-        if (position(m, name) != SIZE_MAX)
-            out->name[out->n_content + out->n_style + out->n_nearest++] = name;
-        else if (o->nearest_named)
-            return lacks(ctx, m, name);
+        if (position(m, name) == SIZE_MAX) {
+            if (o->nearest_named) return lacks(ctx, m, name);
+            imp_note(ctx, "the model has no %s: left out", name);
+            continue;
+        }
+        out->name[out->n_content + out->n_style + out->n_nearest++] = name;
     }
     return IMP_OK;
 }

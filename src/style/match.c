@@ -32,7 +32,7 @@ static size_t panel_floats(const imp_match *m, size_t places) {
 }
 
 size_t imp_match_pool_bytes(const imp_match *m, size_t places) {
-    if (places > IMP_MATCH_PLACES) places = IMP_MATCH_PLACES;
+    places = imp_least(places, IMP_MATCH_PLACES);
     return (panel_floats(m, places) + imp_round16(places) + m->depth) * sizeof(float);
 }
 
@@ -141,7 +141,7 @@ imp_status imp_match_add(imp_ctx *ctx, imp_match *m, const float *const *maps,
     m->n_pools++; /* freed with the others */
     if (!s) {
         fill_job j = {m, pool, maps, places, chosen};
-        imp_parallel(ctx, (pool->places + 15) / 16, fill_panel, &j);
+        imp_parallel(ctx, imp_divide_up(pool->places, 16), fill_panel, &j);
     }
     free(chosen);
     return s;
@@ -231,7 +231,7 @@ static void search_pool(const rows *r, size_t k, block_scratch *b) {
         b->panel[i / 16][i % 16] = 0;
     }
     for (size_t p = 0; p < panels; p += GROUP) {
-        size_t n = panels - p < GROUP ? panels - p : GROUP;
+        size_t n = imp_least(panels - p, GROUP);
         g.b = pool->panels + p * r->s->m->depth * 16;
         g.bias = r->s->bias[k] + p * 16;
         g.y = b->score;
@@ -285,7 +285,7 @@ static void replace_rows(const rows *r, const block_scratch *b) {
 static void search_task(void *arg, size_t task, int thread) {
     const search *s = arg;
     rows r = {.s = s, .first = task * IMP_GEMM_ROWS};
-    r.count = s->places - r.first < IMP_GEMM_ROWS ? s->places - r.first : IMP_GEMM_ROWS;
+    r.count = imp_least(s->places - r.first, IMP_GEMM_ROWS);
     block_scratch *b = (void *)(s->scratch + (size_t)thread * s->thread_bytes);
     for (size_t k = 0; k < s->m->n_pools; k++)
         if (concerns(&r, &s->m->pools[k])) search_pool(&r, k, b);
@@ -350,7 +350,7 @@ imp_status imp_match_replace(imp_ctx *ctx, const imp_match *m, float *const *map
     }
     if (!status)
         imp_parallel(
-            ctx, (places + IMP_GEMM_ROWS - 1) / IMP_GEMM_ROWS, search_task, &s);
+            ctx, imp_divide_up(places, IMP_GEMM_ROWS), search_task, &s);
     imp_release(s.scratch);
     for (size_t k = 0; k < m->n_pools; k++) free(bias[k]);
     return status;
