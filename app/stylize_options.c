@@ -42,7 +42,8 @@ const app_option app_stylize_options[] = {
         .value = "N|WxH",
         .otherwise = "by preset",
         .help = "longest side of the painted picture, or a box that it fits; never "
-                "above the content's"},
+                "above the content's, unless --content-weight is 0 (texture): then "
+                "of any size, and of exactly WxH"},
     {.name = "output-size",
         .type = APP_BOX,
         .offset = AT(output_size),
