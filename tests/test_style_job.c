@@ -275,11 +275,11 @@ static void options_out_of_range(void **state) {
     o.init = IMP_INIT_PICTURE; /* and none is given */
     expect_bad(o, "picture");
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        double *fields[] = {&o.content_weight, &o.style_weight, &o.tv_weight, &o.rate,
-            &o.layer_weights[2]};
+        double *fields[] = {&o.layer_weights[2], &o.content_weight, &o.style_weight,
+            &o.tv_weight, &o.rate, &o.terms[0], &o.terms[IMP_STYLE_TERMS - 1]};
         for (size_t k = 0; k < sizeof fields / sizeof *fields; k++) {
             o = adam_options();
-            o.layer_weights_given = k == 4;
+            o.layer_weights_given = k == 0;
             *fields[k] = bad[i];
             expect_bad(o, "weight");
         }

@@ -69,8 +69,8 @@ typedef struct imp_style_options {
     size_t first_size;       /* 0: at one scale alone */
     size_t iterations;       /* at the last scale */
     size_t scale_iterations; /* at each before it; at least 1 if there are any */
-    double
-        tolerance; /* go on once ten iterations gain less than this share of the loss */
+    double tolerance; /* ten iterations that gain less than this share of the loss end
+                         their scale: on to the next, or done */
     size_t rematch; /* nearest: match anew every so many iterations; 0: once a scale */
     imp_optimizer optimizer; /* IMP_ADAM or IMP_LBFGS */
     size_t history;          /* L-BFGS pairs */
@@ -117,7 +117,7 @@ typedef struct imp_style_progress {
     size_t width, height; /* of this scale */
     double loss;          /* the objective, unscaled */
     double content; /* mean of Lc over the content layers: src/style/objective.c */
-    double style;   /* sum of w_l Ll, w_l = 1/layers unless given */
+    double style;   /* S, or sum of w_l Ll (plain) */
 } imp_style_progress;
 
 typedef struct imp_style imp_style;

@@ -80,8 +80,8 @@ static void double_task(void *arg, size_t task, int thread) {
     double g[256] = {0};
     square_of(task, q->wide, q->symmetric, &i, &j);
     for (size_t p = 0; p < q->wide; p += RUN)
-        outer_double(imp_least(q->wide - p, RUN),
-            q->a + (i * q->wide + p) * 16, q->b + (j * q->wide + p) * 16, g);
+        outer_double(imp_least(q->wide - p, RUN), q->a + (i * q->wide + p) * 16,
+            q->b + (j * q->wide + p) * 16, g);
     memcpy(q->out + (j * q->wide + i * 16) * 16, g, sizeof g);
     if (!q->symmetric || i == j) return;
     double *mirror = q->out + (i * q->wide + j * 16) * 16;

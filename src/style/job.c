@@ -265,6 +265,13 @@ static imp_status begin_scale(imp_style *job, size_t at, const imp_picture *init
     return make_optimiser(job);
 }
 
+/* The first that is no number of 0 or more; NULL: none. */
+static const double *find_bad(const double *values, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(values[i]) || values[i] < 0.0) return &values[i];
+    return NULL;
+}
+
 static imp_status check_options(imp_ctx *ctx, const imp_style_options *o) {
     if (o->size < 1) return imp_fail(ctx, IMP_ERR_ARG, "size: expected at least 1");
     if (o->optimizer != IMP_ADAM && o->optimizer != IMP_LBFGS)
@@ -272,13 +279,12 @@ static imp_status check_options(imp_ctx *ctx, const imp_style_options *o) {
     if (o->optimizer == IMP_LBFGS && o->history < 1)
         return imp_fail(ctx, IMP_ERR_ARG, "history: expected at least 1");
     const double weights[] = {o->content_weight, o->style_weight, o->tv_weight, o->rate,
-        o->style_scale, o->tolerance, o->range_weight, o->precondition, o->terms[0],
-        o->terms[1], o->terms[2], o->terms[3]};
-    for (size_t i = 0; i < sizeof weights / sizeof *weights; i++)
-        if (!isfinite(weights[i]) || weights[i] < 0.0)
-            return imp_fail(ctx, IMP_ERR_ARG,
-                "weights, rate, scale and tolerance: expected 0 or more, found %g",
-                weights[i]);
+        o->style_scale, o->tolerance, o->range_weight, o->precondition};
+    const double *bad = find_bad(weights, sizeof weights / sizeof *weights);
+    if (!bad) bad = find_bad(o->terms, IMP_STYLE_TERMS);
+    if (bad)
+        return imp_fail(ctx, IMP_ERR_ARG,
+            "weights, rate, scale and tolerance: expected 0 or more, found %g", *bad);
     if (o->first_size > 0 && o->first_size < o->size && o->scale_iterations < 1)
         return imp_fail(ctx, IMP_ERR_ARG,
             "scale_iterations: expected at least 1 with first_size %zu, found 0",

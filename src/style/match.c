@@ -349,8 +349,7 @@ imp_status imp_match_replace(imp_ctx *ctx, const imp_match *m, float *const *map
         if (!s.scratch) status = imp_fail(ctx, IMP_ERR_LIMIT, "match: no memory");
     }
     if (!status)
-        imp_parallel(
-            ctx, imp_divide_up(places, IMP_GEMM_ROWS), search_task, &s);
+        imp_parallel(ctx, imp_divide_up(places, IMP_GEMM_ROWS), search_task, &s);
     imp_release(s.scratch);
     for (size_t k = 0; k < m->n_pools; k++) free(bias[k]);
     return status;

@@ -74,7 +74,8 @@ imp_status imp_scene_at(
 size_t imp_scene_floats(const imp_scene *s);
 void imp_scene_free(imp_scene *s);
 
-/* *out: the planes at a size, Lanczos within low..high; malloc'd. */
+/* *out: the planes at a size, Lanczos, clamped to 0..high where that changes the size;
+ * malloc'd. */
 imp_status imp_fit_planes(imp_ctx *ctx, float **out, size_t width, size_t height,
     const float *in, size_t channels, size_t in_width, size_t in_height, float high);
 
