@@ -322,6 +322,21 @@ static void weight_zero(void **state) {
     for (size_t i = 0; i < 5; i++) imp_picture_free(all[i]);
 }
 
+/* White on the last column alone, which no pool of an odd side looks at. */
+static void thin_border(void **state) {
+    (void)state;
+    imp_picture photo = make_picture(47, 41, 1, 128, 50);
+    imp_picture border = make_mask(47, 41, 46, 47);
+    imp_style_options o = all_terms(IMP_ADAM);
+    imp_style_source source = {
+        .picture = &photo, .weight = 1, .content_mask = &border, .mask = &border};
+    o.terms[IMP_TERM_NEAREST] = 0; /* looks at the middle of places */
+    imp_picture p = paint(ctx, &photo, &source, 1, &o, 1);
+    imp_picture_free(&p);
+    imp_picture_free(&photo);
+    imp_picture_free(&border);
+}
+
 static void bad_sources(void **state) {
     (void)state;
     imp_picture photo = make_picture(48, 40, 1, 128, 50);
@@ -380,6 +395,7 @@ int main(void) {
         cmocka_unit_test(nearest_leaves_the_rest),
         cmocka_unit_test(regions_with_winograd),
         cmocka_unit_test(weight_zero),
+        cmocka_unit_test(thin_border),
         cmocka_unit_test(bad_sources),
     };
     return cmocka_run_group_tests_name("style terms", tests, setup, teardown);

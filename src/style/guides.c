@@ -2,7 +2,7 @@
  *
  * guides.c: the part of a feature map that belongs to a region (Gatys et al. 2017,
  * "Controlling perceptual factors in neural style transfer", section 4.1). A mask is halved
- * with every pool of the network, by the means of 2 x 2; its weights w have the mean 1, so
+ * with every pool of the network, by the means of 2 x 2 (3 at the end of an odd side); its weights w have the mean 1, so
  * that statistics of a region are of the size of those of a whole picture:
  *
  *     mean(i)  = 1/P sum_p w(p) X(i,p)
@@ -35,13 +35,22 @@ imp_id imp_guides_apply(
     return imp_guide(g, x, id);
 }
 
-/* Means of 2 x 2, in place. */
+/* The end of what cell i of n halves a side to: 2, of the last one all that is left. */
+static size_t end_of(size_t i, size_t n, size_t side) {
+    return i + 1 < n ? 2 * i + 2 : side;
+}
+
+/* Means of 2 x 2, in place; the last row and column of odd sides go to their neighbours, so
+ * that a thin white border does not vanish. */
 static void halve(float *x, size_t *width, size_t *height) {
     size_t w = *width / 2, h = *height / 2;
     for (size_t i = 0; i < h; i++)
         for (size_t j = 0; j < w; j++) {
-            const float *a = x + 2 * i * *width + 2 * j, *b = a + *width;
-            x[i * w + j] = 0.25f * (a[0] + a[1] + b[0] + b[1]);
+            size_t bottom = end_of(i, h, *height), right = end_of(j, w, *width);
+            float sum = 0.0f;
+            for (size_t k = 2 * i; k < bottom; k++)
+                for (size_t l = 2 * j; l < right; l++) sum += x[k * *width + l];
+            x[i * w + j] = sum / (float)((bottom - 2 * i) * (right - 2 * j));
         }
     *width = w;
     *height = h;
