@@ -197,11 +197,19 @@ static imp_style_options reach_options(void) {
     return o;
 }
 
+/* Nearest alone, to relu3_1. */
+static imp_style_options nearest_options(void) {
+    imp_style_options o = reach_options();
+    o.terms[IMP_TERM_GRAM] = o.terms[IMP_TERM_COV] = 0;
+    o.terms[IMP_TERM_NEAREST] = 1;
+    o.nearest_layers[5] = NULL;
+    return o;
+}
+
 /* The gradient at start with these weights of the left and the right style; to be
  * freed. */
-static float *gradient_of(
-    const imp_model *model, const reach_case *c, double left, double right) {
-    imp_style_options o = reach_options();
+static float *gradient_with(const imp_model *model, imp_style_options o,
+    const reach_case *c, double left, double right) {
     imp_style_source sources[] = {
         {.picture = &c->painting, .weight = left, .content_mask = &c->left},
         {.picture = &c->second, .weight = right, .content_mask = &c->right}};
@@ -213,6 +221,11 @@ static float *gradient_of(
     imp_objective_evaluate(ctx, &s.o, c->start.planes, gradient, &parts);
     stage_free(&s);
     return gradient;
+}
+
+static float *gradient_of(
+    const imp_model *model, const reach_case *c, double left, double right) {
+    return gradient_with(model, reach_options(), c, left, right);
 }
 
 /* The largest of columns first .. end-1. */
@@ -256,12 +269,9 @@ static void regions_reach_no_further(void **state) {
 static void nearest_leaves_the_rest(void **state) {
     (void)state;
     reach_case c = reach_case_new();
-    imp_style_options o = reach_options();
+    imp_style_options o = nearest_options();
     imp_style_source source = {
         .picture = &c.painting, .weight = 1, .content_mask = &c.left};
-    o.terms[IMP_TERM_GRAM] = o.terms[IMP_TERM_COV] = 0;
-    o.terms[IMP_TERM_NEAREST] = 1;
-    o.nearest_layers[5] = NULL; /* to relu3_1 */
     stage s;
     imp_style_progress parts;
     float *g = malloc(floats_of(&c.start) * sizeof *g);
@@ -272,6 +282,29 @@ static void nearest_leaves_the_rest(void **state) {
     assert_true(largest(g, EDGE + REACH, WIDE) == 0);
     stage_free(&s);
     free(g);
+    reach_case_free(&c);
+}
+
+/* A region counts by its style's weight over the mean of all, in every term. */
+static void regions_by_weight(void **state) {
+    (void)state;
+    reach_case c = reach_case_new();
+    for (int nearest = 0; nearest < 2; nearest++) {
+        imp_style_options o = nearest ? nearest_options() : reach_options();
+        float *equal = gradient_with(narrow, o, &c, 1, 1);
+        float *threes = gradient_with(narrow, o, &c, 3, 3);
+        float *nine = gradient_with(narrow, o, &c, 9, 1);
+        float left = largest(equal, 0, EDGE - REACH);
+        float right = largest(equal, EDGE + REACH, WIDE);
+        assert_memory_equal(equal, threes, floats_of(&c.start) * sizeof *equal);
+        assert_relative("left", "gradient", (double)largest(nine, 0, EDGE - REACH),
+            1.8 * (double)left, 1e-4);
+        assert_relative("right", "gradient", (double)largest(nine, EDGE + REACH, WIDE),
+            0.2 * (double)right, 1e-4);
+        free(equal);
+        free(threes);
+        free(nine);
+    }
     reach_case_free(&c);
 }
 
@@ -393,6 +426,7 @@ int main(void) {
         cmocka_unit_test(rematch),
         cmocka_unit_test(regions_reach_no_further),
         cmocka_unit_test(nearest_leaves_the_rest),
+        cmocka_unit_test(regions_by_weight),
         cmocka_unit_test(regions_with_winograd),
         cmocka_unit_test(weight_zero),
         cmocka_unit_test(thin_border),

@@ -97,8 +97,8 @@ typedef struct imp_style_options {
 /* A picture to take the style from. With several, their statistics and matches are mixed
  * by weight; weight 0 leaves one out. With masks each style is that of a region: mask says
  * where in the painting it is looked at (NULL: everywhere), content_mask which part of the
- * painted picture takes it (NULL: all of it; either all sources have one or none). A mask
- * belongs where it is white; any size, stretched over its picture. Borrowed during
+ * painted picture takes it (NULL: all of it; either all sources have one or none), weight how
+ * strongly, beside the others. A mask belongs where it is white; any size, stretched over its picture. Borrowed during
  * imp_style_new alone. */
 typedef struct imp_style_source {
     const imp_picture *picture;

@@ -27,9 +27,10 @@
  * R is the mean square of what pixels are below 0 or above 255 (range.c): what a file will
  * clamp away must not carry the style.
  *
- * A region of a mask has its own of the first three, times its share of the picture; nearest
- * leaves out the places of no region. The
- * operations compute squared distances and B; all else is their weights (targets.c).
+ * A region of a mask has its own of the first three, times its share of the picture and its
+ * strength: the weight of its style, divided by the mean of all. In nearest the squares at the
+ * places of a region are taken times its strength, those at places of no region are left out.
+ * The operations compute squared distances and B; all else is their weights (targets.c).
  */
 #include "graph/graph.h"
 #include "kernel/reduce.h"

@@ -137,7 +137,7 @@ typedef struct imp_objective_state {
     imp_id x;        /* the picture in the network's own space */
     imp_id rgb;      /* the picture itself, for total variation; IMP_NONE */
     imp_id tap[IMP_MAX_TAPS];
-    imp_id inside; /* nearest, with masks: 1 at the places of a region; else IMP_NONE */
+    imp_id inside; /* nearest, with masks: the places of regions; else IMP_NONE */
     imp_loss_node *losses;
     size_t n_losses;
     imp_id variation; /* the total variation's loss, or IMP_NONE */

@@ -446,6 +446,27 @@ static imp_status match_places(
     return status;
 }
 
+/* Places count by the strength of their region: the square root on both sides of the
+ * difference. Matching and units are without it, as if all were equal. */
+static void weigh_places(
+    imp_ctx *ctx, const imp_objective_state *o, const uint8_t *region) {
+    imp_loss_node *nodes[IMP_STYLE_MAX_LAYERS];
+    float *maps[IMP_STYLE_MAX_LAYERS], *inside = imp_graph_data(o->graph, o->inside);
+    imp_shape s;
+    size_t n = nearest_maps(o, nodes, maps, &s), places = s.h * s.w;
+    for (size_t p = 0; p < places; p++) {
+        if (region[p] == NO_REGION) continue;
+        float root = sqrtf((float)o->scene->strength[region[p]]);
+        inside[p * 16] = root;
+        for (size_t i = 0; i < n; i++) {
+            size_t c = imp_round16(imp_graph_shape(o->graph, nodes[i]->target).c);
+            for (float *x = maps[i] + p * 16, *end = maps[i] + c * places; x < end;
+                 x += places * 16)
+                ctx->kernels->scale(16, root, x, x);
+        }
+    }
+}
+
 /* --- all of it --- */
 
 /* What the content gives: its features, and, with the image, what is looked for. */
@@ -466,6 +487,7 @@ static imp_status look_for(
         take_maps(ctx, o, 1.0f - CONTENT_SHARE, true);
     }
     if (nearest) s = match_places(ctx, o, region);
+    if (!s && region) weigh_places(ctx, o, region);
     free(region);
     return s;
 }

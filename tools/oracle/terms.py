@@ -73,12 +73,21 @@ class Scene:
         return self.strengths[region] * (self.masks[region].mean() if self.masks else 1.0)
 
 
+def halved(mask):
+    """Means of 2 x 2; the last row and column of odd sides go to their neighbours."""
+    def means(side):  # side/2 x side
+        cells = (torch.arange(side) // 2).clamp(max=side // 2 - 1)
+        onto = F.one_hot(cells).double()
+        return (onto / onto.sum(0)).T
+    return means(mask.shape[0]) @ mask @ means(mask.shape[1]).T
+
+
 def guide(mask, shape):
     """Weights of mean 1 over the places of a map, P numbers; None without a mask."""
     if mask is None:
         return None
     while mask.shape != shape:
-        mask = F.avg_pool2d(mask[None, None], 2)[0, 0]
+        mask = halved(mask)
     return (mask / mask.mean()).flatten()
 
 
@@ -213,8 +222,11 @@ class Terms:
         return torch.stack([middle(m, grid) for m in self.scene.masks]).argmax(0)
 
     def style_nearest(self, found):
-        errors = sum(s * s * (columns(p) - t).square().sum()
-                     for s, p, t in zip(self.scales, self.maps(found), self.nearest))
+        maps = self.maps(found)
+        strength = torch.tensor(self.scene.strengths, dtype=torch.float64)
+        strength = strength[self.regions(maps[0].shape[2:])]
+        errors = sum(s * s * (strength * (columns(p) - t).square()).sum()
+                     for s, p, t in zip(self.scales, maps, self.nearest))
         return self.share["nearest"] * errors / self.nearest_size
 
     # --- all of it ---
