@@ -2,8 +2,9 @@
  *
  * guides.c: the part of a feature map that belongs to a region (Gatys et al. 2017,
  * "Controlling perceptual factors in neural style transfer", section 4.1). A mask is halved
- * with every pool of the network, by the means of 2 x 2 (3 at the end of an odd side); its weights w have the mean 1, so
- * that statistics of a region are of the size of those of a whole picture:
+ * with every pool of the network, by the means of 2 x 2 (3 at the end of an odd side); its
+ * weights w have the mean 1, so that statistics of a region are of the size of those of a whole
+ * picture:
  *
  *     mean(i)  = 1/P sum_p w(p) X(i,p)
  *     G(i,j)   = 1/P sum_p (sqrt(w(p)) X(i,p)) (sqrt(w(p)) X(j,p))
