@@ -96,7 +96,6 @@ static void rows_task(void *arg, size_t task, int thread) {
 imp_status imp_precondition_init(
     imp_ctx *ctx, imp_precondition *p, size_t width, size_t height, double gain) {
     size_t bytes = 3 * width * height * sizeof(float);
-    imp_precondition_free(p);
     *p = (imp_precondition){.ctx = ctx, .width = width, .height = height, .gain = gain};
     p->smooth = imp_alloc(bytes);
     p->columns = imp_alloc(bytes);

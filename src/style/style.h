@@ -191,7 +191,7 @@ typedef struct imp_precondition {
     float *smooth, *columns;
 } imp_precondition;
 
-/* gain: 1 or more. Errors: IMP_ERR_LIMIT. */
+/* p: holds nothing yet. gain: 1 or more. Errors: IMP_ERR_LIMIT. */
 imp_status imp_precondition_init(
     imp_ctx *ctx, imp_precondition *p, size_t width, size_t height, double gain);
 void imp_precondition_free(imp_precondition *p);
