@@ -205,7 +205,8 @@ static int init_model(
         o.hidden = v->hidden.n ? v->hidden.values : standard;
         o.n_hidden = v->hidden.n ? v->hidden.n : 2;
     }
-    imp_status status = imp_model_init(ctx, out, &o);
+    imp_status status = strcmp(name, "builtin") == 0 ? imp_model_builtin(ctx, out)
+                                                     : imp_model_init(ctx, out, &o);
     return status == IMP_OK ? 0 : app_fail(ctx, status);
 }
 
@@ -216,7 +217,7 @@ static int run_init(const app_command *self, int argc, char **argv) {
     int status;
     if (!app_parse(self, &v, argc, argv, &status)) return status;
     const char *name = v.common.operands[0];
-    status = check_architecture(name, "mlp|lenet|vgg16|vgg19|builtin");
+    status = check_architecture(name, "mlp|lenet|vgg16|vgg19");
     if (!status && v.hidden.n && strcmp(name, "mlp") != 0) {
         app_error("--hidden: expected with mlp alone, found with %s", name);
         status = APP_USAGE;
@@ -228,7 +229,8 @@ static int run_init(const app_command *self, int argc, char **argv) {
     }
     if (!status) status = init_model(ctx, &model, name, &v, v.features);
     if (!status) {
-        imp_status good = imp_model_save(ctx, model, v.output, v.overwrite);
+        imp_status good = imp_model_save(
+            ctx, model, v.output, &(imp_save_options){.overwrite = v.overwrite});
         if (good != IMP_OK) status = app_fail(ctx, good);
     }
     if (!status) {
@@ -301,7 +303,7 @@ const app_command app_model_init = {
     .name = "model init",
     .summary = "write a network of random (He) weights",
     .usage = "ARCH -o FILE [options]",
-    .operands = "one ARCH: mlp, lenet, vgg16, vgg19 or builtin",
+    .operands = "one ARCH: mlp, lenet, vgg16 or vgg19",
     .least = 1,
     .most = 1,
     .options = init_options,

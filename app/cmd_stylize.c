@@ -240,10 +240,8 @@ const app_command app_stylize = {
         "standard input; as OUT it is standard output, which gets a PNG.\n\n"
         "A painted picture keeps its settings: --like reads them.\n\n"
         "Models are looked for in $XDG_DATA_HOME/impasto/models/NAME.safetensors\n"
-        "(~/.local/share where XDG_DATA_HOME is not set). The model builtin is a\n"
-        "seeded network of random features: it finds colour and texture, not\n"
-        "strokes, and paints at one scale unless --first-size is given. Strokes come\n"
-        "with the weights of a trained VGG-19.\n\n"
+        "(~/.local/share where XDG_DATA_HOME is not set). The model builtin comes\n"
+        "with the program: a narrow network that has learnt the features of VGG-19.\n\n"
         "Ctrl-C ends the iteration, writes the picture so far and exits with 130.\n",
     .examples =
         "  impasto stylize photo.jpg painting.jpg -o out.png\n"

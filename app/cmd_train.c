@@ -190,7 +190,8 @@ static int finish(training *t, const values *v, double started) {
         return IMP_ERR_NUMERIC;
     }
     if (status == IMP_OK)
-        status = imp_model_save(t->ctx, t->model, v->output, v->overwrite);
+        status = imp_model_save(t->ctx, t->model, v->output,
+            &(imp_save_options){.overwrite = v->overwrite});
     if (status != IMP_OK) return app_fail(t->ctx, status);
     double seconds = app_seconds() - started;
     json_t *event = json_pack("{s:s, s:o, s:o, s:o, s:o}", "event", "done", "output",

@@ -8,6 +8,7 @@
 
 #include "commands.h"
 #include "curve.h"
+#include "memory.h"
 #include "models.h"
 #include "photos.h"
 #include "report.h"
@@ -15,11 +16,12 @@
 
 typedef struct values {
     app_common common;
-    const char *teacher, *output, *checkpoint, *curve;
+    const char *teacher, *init, *output, *checkpoint, *curve;
     app_names images;
-    double width, alone, rate, decay;
+    app_counts channels;
+    double width, alone, rate, augment, decay;
     size_t crop, batch, steps;
-    bool resume, overwrite;
+    bool half, resume, overwrite;
 } values;
 
 #define AT(field) offsetof(values, field)
@@ -36,8 +38,9 @@ static const app_option options[] = {
         .offset = AT(images),
         .value = "DIR",
         .required = true,
-        .help = "folder of pictures to learn from; may be given several times; every "
-                "20th picture is held out, to see how well the others teach"},
+        .help =
+            "folders of pictures to learn from, or @FILE, a list of paths; every 20th "
+            "picture is held out, to see how well the others teach"},
     {.name = "output",
         .letter = 'o',
         .type = APP_TEXT,
@@ -45,6 +48,17 @@ static const app_option options[] = {
         .value = "FILE",
         .required = true,
         .help = "the model to write (safetensors)"},
+    {.name = "half",
+        .type = APP_FLAG,
+        .offset = AT(half),
+        .help = "write it in half precision: half the bytes"},
+    {.name = "init",
+        .type = APP_TEXT,
+        .offset = AT(init),
+        .value = "FILE|NAME",
+        .otherwise = "random weights",
+        .help = "go on from a network that this command wrote: its channels, its "
+                "weights"},
     {.name = "width",
         .type = APP_NUMBER,
         .offset = AT(width),
@@ -53,6 +67,14 @@ static const app_option options[] = {
         .value = "F",
         .standard = "0.25",
         .help = "share of the teacher's channels; conv1_1 keeps all, conv1_2 half"},
+    {.name = "channels",
+        .type = APP_COUNTS,
+        .offset = AT(channels),
+        .low = 1,
+        .high = 65536,
+        .value = "N,...",
+        .otherwise = "by width",
+        .help = "channels of each convolution to conv5_1"},
     {.name = "crop",
         .type = APP_COUNT,
         .offset = AT(crop),
@@ -83,7 +105,7 @@ static const app_option options[] = {
         .low = 0,
         .high = 1,
         .value = "SHARE",
-        .otherwise = "a third",
+        .otherwise = "a third; with --init none",
         .help =
             "share of the steps in which every layer learns alone, before all learn "
             "end to end"},
@@ -95,6 +117,15 @@ static const app_option options[] = {
         .value = "R",
         .standard = "0.0015",
         .help = "highest learning rate, end to end; alone it is 8/3 of it"},
+    {.name = "augment",
+        .type = APP_NUMBER,
+        .offset = AT(augment),
+        .low = 0,
+        .high = 1,
+        .value = "SHARE",
+        .standard = "0.45",
+        .help = "share of the crops that get noise, another picture mixed in, or other "
+                "colours, as a picture has that is being painted"},
     {.name = "decay",
         .type = APP_NUMBER,
         .offset = AT(decay),
@@ -130,13 +161,26 @@ static const app_option options[] = {
 typedef struct training {
     imp_ctx *ctx;
     const values *v;
-    app_model teacher;
+    app_model teacher, start;
     app_photos photos;
     imp_features *job;
-    bool replace; /* checkpoint and curve are ours: they may be replaced */
-    size_t first; /* steps done before */
+    bool replace;  /* checkpoint and curve are ours: they may be replaced */
+    int unwritten; /* the status of the last checkpoint and curve */
+    size_t first;  /* steps done before */
     double started, begun;
 } training;
+
+/* --images A B C: what follows the first folder has no option before it. */
+static int add_folders(values *v) {
+    for (size_t i = 0; i < v->common.n_operands; i++) {
+        if (v->images.n == APP_LIST) {
+            app_error("--images: expected at most %d folders, found more", APP_LIST);
+            return APP_USAGE;
+        }
+        v->images.values[v->images.n++] = v->common.operands[i];
+    }
+    return 0;
+}
 
 static int check_words(const values *v) {
     const char *dot = v->curve ? strrchr(v->curve, '.') : NULL;
@@ -155,8 +199,10 @@ static int check_words(const values *v) {
 static int check_outputs(const training *t) {
     const values *v = t->v;
     const char *paths[] = {v->output, v->checkpoint, v->curve};
-    const char *inputs[4] = {t->teacher.path};
-    size_t n = *t->teacher.path ? 1 : 0;
+    const char *inputs[5];
+    size_t n = 0;
+    if (*t->teacher.path) inputs[n++] = t->teacher.path;
+    if (*t->start.path) inputs[n++] = t->start.path;
     for (size_t i = 0; i < 3; i++) {
         if (!paths[i]) continue;
         for (size_t k = 0; k < i; k++)
@@ -173,17 +219,45 @@ static int check_outputs(const training *t) {
     return 0;
 }
 
-static int prepare(training *t) {
+/* Refused before the work where it would not fit. */
+static int check_memory(const training *t, const imp_features_options *o) {
+    size_t bytes;
+    char needs[32], has[32];
+    imp_status s = imp_features_estimate(t->ctx, t->teacher.model, o, &bytes);
+    if (s != IMP_OK) return app_fail(t->ctx, s);
+    double available = app_memory_available();
+    if ((double)bytes <= available) return 0;
+    app_error("memory: %zu crops of %zu x %zu need %s, %s is available; try a smaller "
+              "--batch",
+        o->batch, o->crop, o->crop, app_bytes(needs, sizeof needs, (double)bytes),
+        app_bytes(has, sizeof has, available));
+    return IMP_ERR_LIMIT;
+}
+
+static imp_features_options options_of(const training *t) {
     const values *v = t->v;
     imp_features_options o = imp_features_defaults();
     o.width = v->width;
+    o.channels = v->channels.values;
+    o.n_channels = v->channels.n;
     o.crop = v->crop;
     o.batch = v->batch;
     o.steps = v->steps;
+    o.start = t->start.model;
+    if (v->init) o.alone = 0;
     if (!isnan(v->alone)) o.alone = v->alone;
     o.rate = v->rate;
+    o.augment = v->augment;
     o.decay = v->decay;
     o.seed = v->common.seed;
+    return o;
+}
+
+static int prepare(training *t) {
+    const values *v = t->v;
+    imp_features_options o = options_of(t);
+    int status = check_memory(t, &o);
+    if (status) return status;
     const imp_photos *source = &t->photos.source;
     imp_status s =
         v->resume ? imp_features_resume(
@@ -218,19 +292,22 @@ static void tell_point(const training *t, const imp_features_progress *p) {
         seconds);
 }
 
-static int write_state(training *t) {
+/* Checkpoint and curve. Where one cannot be written the training goes on: the next try, or the
+ * model, may succeed. */
+static void write_state(training *t) {
     const values *v = t->v;
     size_t n, whole_from;
     const imp_features_point *points = imp_features_curve(t->job, &n, &whole_from);
     imp_status s = IMP_OK;
-    int status = 0;
+    t->unwritten = 0;
     if (v->checkpoint) s = imp_features_checkpoint(t->job, v->checkpoint, t->replace);
-    if (s != IMP_OK) return app_fail(t->ctx, s);
-    if (v->curve)
-        status = app_curve_write(
+    if (s != IMP_OK) t->unwritten = app_fail(t->ctx, s);
+    if (v->curve) {
+        int status = app_curve_write(
             t->ctx, v->curve, t->replace, points, n, whole_from, v->steps);
+        if (status) t->unwritten = status;
+    }
     t->replace = true;
-    return status;
 }
 
 static int train(training *t) {
@@ -242,16 +319,18 @@ static int train(training *t) {
         tell_progress(t, &p);
         if (!p.point) continue;
         tell_point(t, &p);
-        int status = write_state(t);
-        if (status) return status;
+        write_state(t);
     }
-    return app_interrupted() ? write_state(t) : 0;
+    if (app_interrupted()) write_state(t);
+    return 0;
 }
 
 static int finish(training *t) {
     imp_model *model = NULL;
     imp_status s = imp_features_model(t->job, &model);
-    if (s == IMP_OK) s = imp_model_save(t->ctx, model, t->v->output, t->v->overwrite);
+    if (s == IMP_OK)
+        s = imp_model_save(t->ctx, model, t->v->output,
+            &(imp_save_options){t->v->overwrite, t->v->half});
     size_t parameters = s == IMP_OK ? imp_model_describe(model).parameters : 0;
     imp_model_free(model);
     if (s != IMP_OK) return app_fail(t->ctx, s);
@@ -265,7 +344,7 @@ static int finish(training *t) {
     app_event(event);
     app_result("%s: %zu parameters, %zu steps, %.1f s%s", t->v->output, parameters,
         done, seconds, app_interrupted() ? ", interrupted" : "");
-    return app_interrupted() ? APP_INTERRUPTED : 0;
+    return t->unwritten ? t->unwritten : app_interrupted() ? APP_INTERRUPTED : 0;
 }
 
 static int run(const app_command *self, int argc, char **argv) {
@@ -274,18 +353,22 @@ static int run(const app_command *self, int argc, char **argv) {
     int status;
     t.started = app_seconds();
     if (!app_parse(self, &v, argc, argv, &status)) return status;
-    status = check_words(&v);
+    status = add_folders(&v);
+    if (!status) status = check_words(&v);
     if (status) return status;
     app_signals_catch();
     status = app_open(&t.ctx, &v.common);
     if (!status) status = app_model_find(&t.teacher, v.teacher, true);
+    if (!status && v.init) status = app_model_find(&t.start, v.init, true);
     if (!status) status = check_outputs(&t);
     if (!status) status = app_model_open(t.ctx, &t.teacher);
+    if (!status && v.init) status = app_model_open(t.ctx, &t.start);
     if (!status) status = app_photos_load(t.ctx, &t.photos, &v.images);
     if (!status) status = prepare(&t);
     if (!status) status = train(&t);
     if (!status) status = finish(&t);
     imp_features_free(t.job);
+    imp_model_free(t.start.model);
     imp_model_free(t.teacher.model);
     app_photos_free(&t.photos);
     imp_ctx_free(t.ctx);
@@ -295,16 +378,16 @@ static int run(const app_command *self, int argc, char **argv) {
 const app_command app_train_features = {
     .name = "train features",
     .summary = "distil a VGG into a narrow feature network",
-    .usage = "--teacher FILE --images DIR -o FILE [options]",
-    .operands = "no argument",
+    .usage = "--teacher FILE --images DIR... -o FILE [options]",
+    .operands = "more folders of pictures",
     .least = 0,
-    .most = 0,
+    .most = APP_LIST - 1,
     .options = options,
     .words = "FILE is a model for stylize. Ctrl-C writes the model so far and the "
              "checkpoint, and exits with 130.\n",
     .examples =
         "  impasto train features --teacher vgg19 --images photographs "
-        "--images paintings -o narrow.safetensors\n"
+        "paintings -o narrow.safetensors\n"
         "  impasto train features --teacher vgg19 --images photographs "
         "--checkpoint state.safetensors --curve loss.svg -o narrow.safetensors\n",
     .run = run,

@@ -105,8 +105,7 @@ int app_model_open_for(imp_ctx *ctx, app_model *m, const imp_style_options *styl
     else if (m->path[0])
         status = imp_model_load(ctx, &m->model, m->path);
     else
-        status = imp_model_init(
-            ctx, &m->model, &(imp_model_options){.architecture = "builtin", .seed = 0});
+        status = imp_model_builtin(ctx, &m->model);
     if (status == IMP_OK) return 0;
     m->model = NULL;
     return app_fail(ctx, status);

@@ -100,7 +100,7 @@ static const char help[] =
     "conv:\n"
     "  --layer NAME            this layer alone: conv1_1 to conv5_1\n"
     "style:\n"
-    "  --arch NAME             seeded weights: vgg16, vgg19, builtin [vgg19]\n"
+    "  --arch NAME             seeded weights: vgg16 or vgg19; or builtin [vgg19]\n"
     "  --model FILE            a model's own weights\n"
     "mnist:\n"
     "  --net mlp|lenet         [both]\n"

@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static imp_style_options options_for(const bench_settings *s) {
     imp_style_options o = imp_style_preset("gatys");
@@ -31,6 +32,7 @@ static void drop_deeper_layers(imp_model *m) {
 static imp_status get_model(imp_ctx *ctx, const bench_settings *s, imp_model **out) {
     imp_style_options o = options_for(s);
     if (s->model) return imp_style_load(ctx, out, s->model, &o);
+    if (strcmp(s->architecture, "builtin") == 0) return imp_model_builtin(ctx, out);
     imp_status status = imp_model_init(ctx, out,
         &(imp_model_options){
             .architecture = s->architecture, .features = true, .seed = 1});

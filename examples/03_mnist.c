@@ -62,7 +62,7 @@ int main(int argc, char **argv) {
     if (argc > 2) o.epochs = (size_t)strtoul(argv[2], NULL, 10);
     imp_status r = prepare(&s, argv[1], &o);
     if (!r) r = train_and_test(&s, o.epochs);
-    if (!r && argc > 3) r = imp_model_save(s.ctx, s.model, argv[3], false);
+    if (!r && argc > 3) r = imp_model_save(s.ctx, s.model, argv[3], NULL);
     if (r) fprintf(stderr, "03_mnist: %s\n", imp_ctx_error(s.ctx));
     imp_train_free(s.job);
     imp_model_free(s.model);

@@ -65,9 +65,7 @@ int main(int argc, char **argv) {
     if (!s) s = read_ppm(ctx, argv[1], &content);
     if (!s) s = read_ppm(ctx, argv[2], &style);
     if (!s && argc > 4) s = imp_model_load(ctx, &model, argv[4]);
-    if (!s && argc <= 4) /* random features: colour and texture, not strokes */
-        s = imp_model_init(
-            ctx, &model, &(imp_model_options){.architecture = "builtin"});
+    if (!s && argc <= 4) s = imp_model_builtin(ctx, &model);
     if (!s) s = imp_style_new(ctx, &job, model, &content, &source, 1, NULL, &o);
     if (!s) s = paint(job);
     if (!s) s = imp_style_picture(job, &out);

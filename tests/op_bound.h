@@ -112,6 +112,7 @@ static inline bound bound_of(const imp_ctx *ctx, const op_case *t, int k) {
     if (op == &imp_op_cross_entropy)
         return (bound){NUMBER, 2, fabs(t->dy[0]) / (double)x->n};
     if (op == &imp_op_squared_error) return (bound){VALUE, 4, 0};
+    if (op == &imp_op_matching_loss) return (bound){VALUE, 4, 0};
     if (op == &imp_op_total_variation)
         return (bound){
             NUMBER, 8, 2 * fabs(t->dy[0]) / COUNT(*x) * 8 * largest(*x, t->x[0])};

@@ -201,7 +201,8 @@ static void refused(void **state) {
     (void)state;
     imp_picture line;
     float p[1000];
-    imp_model *m = make_model((imp_model_options){.architecture = "builtin"});
+    imp_model *m = make_model(
+        (imp_model_options){.architecture = "vgg19", .divisor = 64, .features = true});
     assert_failed(
         imp_classify(ctx, m, &photo, IMP_FIT_MODEL, p), IMP_ERR_MODEL, "classifier");
     imp_model_free(m);

@@ -19,7 +19,8 @@
 
 static const size_t widths[] = {32, 17};
 static const imp_model_options kinds[] = {SMALL_VGG("vgg19"), SMALL_VGG("vgg16"),
-    {.architecture = "builtin", .seed = 5}, {.architecture = "lenet", .seed = 5},
+    {.architecture = "vgg19", .divisor = 8, .last = "relu5_1", .seed = 5},
+    {.architecture = "lenet", .seed = 5},
     {.architecture = "mlp", .hidden = widths, .n_hidden = 2, .seed = 5},
     {.architecture = "mlp", .seed = 5}};
 #define KINDS (sizeof kinds / sizeof *kinds)
@@ -46,6 +47,29 @@ static void assert_same_model(const imp_model *a, const imp_model *b) {
 }
 
 /* --- made --- */
+
+/* The one that comes with the library: VGG-19's taps, trained, in its file at most 3 MB. */
+static void builtin(void **state) {
+    (void)state;
+    static const char *const taps[] = {
+        "relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2", "relu5_1"};
+    imp_model *m;
+    assert_int_equal(imp_model_builtin(ctx, &m), IMP_OK);
+    imp_model_info info = imp_model_describe(m);
+    assert_string_equal(info.architecture, "vgg19");
+    assert_true(info.listed && !info.random && info.classes == 0);
+    assert_true(info.parameters < 1500000);
+    assert_same_input(&info.input, &(imp_input_spec){.channels = 3,
+                                       .bgr = true,
+                                       .range = 255,
+                                       .mean = {103.939f, 116.779f, 123.68f},
+                                       .std = {1, 1, 1},
+                                       .size = 224,
+                                       .fit = IMP_FIT_CROP});
+    for (size_t i = 0; i < sizeof taps / sizeof *taps; i++)
+        assert_true(imp_zoo_find(m, taps[i]) < m->n_layers);
+    imp_model_free(m);
+}
 
 /* Deviation sqrt(2 / fan-in), mean 0, within five deviations of the estimates. */
 static void check_he(const imp_tensor *t) {
@@ -151,17 +175,47 @@ static void assert_same_files(const char *a, const char *b) {
     imp_file_close(&f);
 }
 
+/* Half the bytes; each number the nearest of half precision, and from then on the same. */
+static void half_precision(void **state) {
+    (void)state;
+    imp_save_options half = {.overwrite = true, .half = true};
+    imp_model *m = make_model(kinds[0]);
+    const char *first = in_folder("first"), *second = in_folder("second");
+    assert_int_equal(imp_model_save(ctx, m, first, &half), IMP_OK);
+    imp_model *loaded = load_model(first);
+    for (size_t t = 0; t < m->n_tensors; t++)
+        for (size_t i = 0; i < imp_blocked_count(m->tensors[t].shape); i++) {
+            float w = m->tensors[t].blocked[i];
+            assert_true(fabsf(loaded->tensors[t].blocked[i] - w) <=
+                        fmaxf(fabsf(w) / 2048, 0x1p-25f));
+        }
+    assert_int_equal(imp_model_save(ctx, loaded, second, &half), IMP_OK);
+    assert_same_files(first, second);
+    imp_file f;
+    assert_int_equal(imp_file_open(ctx, &f, first, IMP_ERR_DATA), IMP_OK);
+    assert_true(f.size < 2 * imp_model_describe(m).parameters + 8192);
+    imp_file_close(&f);
+    m->tensors[3].blocked[0] = 1e6f;
+    assert_failed(imp_model_save(ctx, m, second, &half), IMP_ERR_NUMERIC, "second");
+    imp_model_free(loaded);
+    imp_model_free(m);
+}
+
 static void round_trip(void **state) {
     (void)state;
     for (size_t k = 0; k < KINDS; k++) {
         imp_model *m = make_model(kinds[k]);
         const char *first = in_folder("first"), *second = in_folder("second");
-        assert_int_equal(imp_model_save(ctx, m, first, true), IMP_OK);
+        assert_int_equal(
+            imp_model_save(ctx, m, first, &(imp_save_options){.overwrite = true}),
+            IMP_OK);
         imp_model *loaded = load_model(first);
         assert_same_model(m, loaded);
-        assert_int_equal(imp_model_save(ctx, loaded, second, true), IMP_OK);
+        assert_int_equal(
+            imp_model_save(ctx, loaded, second, &(imp_save_options){.overwrite = true}),
+            IMP_OK);
         assert_same_files(first, second);
-        assert_failed(imp_model_save(ctx, m, first, false), IMP_ERR_FILE, "first");
+        assert_failed(imp_model_save(ctx, m, first, NULL), IMP_ERR_FILE, "first");
         imp_model_free(m);
         imp_model_free(loaded);
     }
@@ -271,7 +325,7 @@ static void listed(void **state) {
         assert_int_equal(m->tensors[2 * i].shape.c, i ? channels[i - 1] : 3);
     }
     const char *path = in_folder("listed");
-    assert_int_equal(imp_model_save(ctx, m, path, false), IMP_OK);
+    assert_int_equal(imp_model_save(ctx, m, path, NULL), IMP_OK);
     imp_model *loaded = load_model(path);
     assert_same_tensors(m, loaded);
     imp_model_info info = imp_model_describe(loaded);
@@ -280,7 +334,9 @@ static void listed(void **state) {
     static const char *const layers[] = {"relu2_1"};
     assert_int_equal(imp_model_load_layers(ctx, &loaded, path, layers, 1), IMP_OK);
     assert_int_equal(loaded->n_tensors, 6);
-    assert_int_equal(imp_model_save(ctx, loaded, path, true), IMP_OK);
+    assert_int_equal(
+        imp_model_save(ctx, loaded, path, &(imp_save_options){.overwrite = true}),
+        IMP_OK);
     imp_model *again = load_model(path);
     assert_same_tensors(loaded, again);
     imp_model_free(again);
@@ -322,7 +378,7 @@ static void labels(void **state) {
     model_file f = {.metadata = &names, .n_metadata = 1};
     imp_model *loaded = load_model(write_model(m, "labels", &f));
     const char *path = in_folder("labels again");
-    assert_int_equal(imp_model_save(ctx, loaded, path, false), IMP_OK);
+    assert_int_equal(imp_model_save(ctx, loaded, path, NULL), IMP_OK);
     imp_model *again = load_model(path);
     assert_string_equal(imp_model_label(again, 2), "\xc3\xa4");
     assert_string_equal(imp_model_label(again, 9), "a \"quote");
@@ -493,7 +549,9 @@ int main(void) {
         cmocka_unit_test(seeds),
         cmocka_unit_test(bad_options),
         cmocka_unit_test(cut),
+        cmocka_unit_test(builtin),
         cmocka_unit_test(round_trip),
+        cmocka_unit_test(half_precision),
         cmocka_unit_test(foreign),
         cmocka_unit_test(bare),
         cmocka_unit_test(listed),

@@ -22,7 +22,7 @@ static const imp_op *const ops[] = {&imp_op_conv2d, &imp_op_linear, &imp_op_relu
     &imp_op_pool2d, &imp_op_flatten, &imp_op_add, &imp_op_softmax,
     &imp_op_cross_entropy, &imp_op_resample, &imp_op_gram, &imp_op_squared_error,
     &imp_op_total_variation, &imp_op_mean, &imp_op_centre, &imp_op_guide,
-    &imp_op_wasserstein, &imp_op_select};
+    &imp_op_wasserstein, &imp_op_select, &imp_op_matching_loss};
 
 static const imp_op *op_named(const char *name, size_t length) {
     for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
@@ -260,6 +260,8 @@ static const op_case large[] = {
         .in = {MAP(2, 19, 70, 65), MAP(2, 19, 70, 65)}},
     {"squared_error.style", &imp_op_squared_error, .n_in = 2, .want = 1,
         .in = {MAP(2, 150, 150, 1), MAP(2, 150, 150, 1)}},
+    {"matching_loss.large", &imp_op_matching_loss, .n_in = 2, .want = 1,
+        .in = {MAP(2, 19, 70, 65), MAP(2, 19, 70, 65)}},
     {"total_variation.large", &imp_op_total_variation, .n_in = 1, .want = 1,
         .in = {MAP(2, 19, 70, 65)}},
     {"gram.chunks", &imp_op_gram, .n_in = 1, .want = 1, .in = {MAP(2, 40, 60, 53)}},
@@ -333,7 +335,7 @@ static void make_covariances(op_case *t) {
 static void large_case(void **state) {
     op_case t = *(const op_case *)*state;
     static const double attrs[][3] = {{1, 1, 0}, {1, 1, 0}, {1, 0, 0}, {2, 2, 1}, {0},
-        {0}, {0}, {0, 3, 2}, {1, 2, 2}, {1}, {0}, {0}, {0}, {1}, {0}, {0}, {0},
+        {0}, {0}, {0, 3, 2}, {1, 2, 2}, {1}, {0}, {0}, {0}, {1}, {0}, {0}, {0}, {0},
         {31, 90, 1}, {1, 1, 0}, {1, 1, 1}, {1, 1, 0}, {1, 1, 1}, {1, 1, 0}, {1, 1, 1},
         {1, 1, 0}, {1, 1, 1}, {1, 1, 0}, {1, 0, 0}, {1, 4, 0}, {1, 4, 1}, {0}, {0}, {0},
         {0}, {0}, {0}, {0}};
@@ -345,6 +347,7 @@ static void large_case(void **state) {
         t.x[1][i] = (double)(imp_random(3, i) % t.in[0].c);
     for (size_t k = 0; t.op == &imp_op_select && k < t.in[1].c; k++)
         t.x[1][2 * k] = (double)(imp_random(4, k) % (t.in[0].c + 2)); /* two too many */
+    if (t.op == &imp_op_matching_loss) t.x[1] = absolutes(t.in[1], t.x[1]);
     if (t.op == &imp_op_wasserstein) make_covariances(&t);
     imp_status s = t.op->shape(contexts[0], t.attr, t.in, t.n_in, &t.out);
     if (s) fail_msg("%s: %s", t.name, imp_ctx_error(contexts[0]));
@@ -495,6 +498,8 @@ static void shape_messages(void **state) {
             "style loss: expected a Gram matrix [1, 2, 2, 1], found [1, 2, 3, 1]"},
         {&imp_op_squared_error, {0}, {MAP(1, 2, 3, 1), MAP(1, 2, 1, 3)},
             "content loss: values are [1, 2, 3, 1], target [1, 2, 1, 3]"},
+        {&imp_op_matching_loss, {0}, {MAP(1, 2, 3, 4), MAP(2, 2, 3, 4)},
+            "matching loss: values are [1, 2, 3, 4], target [2, 2, 3, 4]"},
         {&imp_op_centre, {0}, {MAP(1, 2, 3, 1), MAP(1, 2, 1, 1)},
             "centre: expected a Gram matrix [1, 2, 2, 1], found [1, 2, 3, 1]"},
         {&imp_op_centre, {0}, {MAP(2, 3, 3, 1), MAP(1, 3, 1, 1)},

@@ -404,7 +404,9 @@ static void model_for_a_job(void **state) {
     imp_style_options o = adam_options();
     const char *path = in_folder("job.safetensors");
     imp_model *model;
-    assert_int_equal(imp_model_save(ctx, narrow, path, true), IMP_OK);
+    assert_int_equal(
+        imp_model_save(ctx, narrow, path, &(imp_save_options){.overwrite = true}),
+        IMP_OK);
     assert_int_equal(imp_style_load(ctx, &model, path, &o), IMP_OK);
     assert_string_equal(model->layers[model->n_layers - 1].name, "conv5_1");
     assert_true(first_loss(model, &o) == first_loss(narrow, &o));

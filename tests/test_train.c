@@ -133,7 +133,8 @@ static uint8_t *trained_file(int threads, const imp_model_options *net,
     assert_int_equal(imp_model_init(c, &m, net), IMP_OK);
     train(c, m, d, o);
     const char *path = in_folder("trained");
-    assert_int_equal(imp_model_save(c, m, path, true), IMP_OK);
+    assert_int_equal(
+        imp_model_save(c, m, path, &(imp_save_options){.overwrite = true}), IMP_OK);
     imp_model_free(m);
     imp_ctx_free(c);
     assert_int_equal(imp_file_open(ctx, &f, path, IMP_ERR_MODEL), IMP_OK);
@@ -268,10 +269,9 @@ static void bad_sets(void **state) {
     assert_failed(imp_test(ctx, m, small, &r), IMP_ERR_DATA, "20 x 20");
     imp_model_free(m);
     imp_dataset_free(small);
-    static const char *const others[] = {"builtin", "vgg16"};
-    for (size_t i = 0; i < 2; i++) {
-        m = make_model(
-            (imp_model_options){.architecture = others[i], .divisor = i ? 64 : 0});
+    for (int features = 0; features < 2; features++) {
+        m = make_model((imp_model_options){
+            .architecture = "vgg16", .divisor = 64, .features = features});
         assert_failed(
             imp_train_new(ctx, &job, m, set, &o), IMP_ERR_MODEL, "10 classes");
         assert_failed(imp_test(ctx, m, set, &r), IMP_ERR_MODEL, "10 classes");

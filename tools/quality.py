@@ -6,7 +6,7 @@ usage: tools/quality.py OUTDIR [--size 384] [--pairs a,b] [--model FILE] [--thre
            [--zoom] RECIPE...
        tools/quality.py /tmp/q painterly= bold="--preset bold" --pairs venice,cat
 
-A RECIPE is a name, = and options of `impasto stylize`. Each picture is OUTDIR/<pair>-<name>.png,
+A RECIPE is a name, = and options of `impasto stylize` (its own --model paints, --model judges). Each picture is OUTDIR/<pair>-<name>.png,
 painted anew, with --keep only where it is missing. A JSON line a picture, then a table:
     style    mean over relu1_1 .. relu5_1 of sum (g - a)^2 / sum a^2, Gram matrices over H W
     content  sum (X - Y)^2 / sum Y^2 at relu4_2; both of the picture as written (8 bits, clamped)
@@ -45,19 +45,8 @@ import vgg
 from inputs import count, fail, fitted, load_weights, note, resized
 from objective import CONTENT_LAYERS, STYLE_LAYERS, gram
 
-PAIRS = {
-    "venice": ("images/venice.jpg", "images/starry-night.jpg"),
-    "cat": ("images/cat.jpg", "images/the-scream.jpg"),
-    "woman": ("photographs/clic25_75a068d603*.jpg",
-              "paintings/van-gogh-self-portrait-with-a-straw-hat.jpg"),
-    "street": ("photographs/cid22_px1130297.jpg",
-               "paintings/hokusai-fine-wind-clear-morning.jpg"),
-    "lake": ("photographs/clic25_0cb1e50c33*.jpg", "paintings/signac-la-calanque.jpg"),
-    "hat": ("photographs/kodak_04.jpg",
-            "paintings/anon-canterbury-cathedral-stained-glass.jpg"),
-    "alpaca": ("photographs/cid22_3396657.jpg", "paintings/durer-apocalypse.jpg"),
-    "house": ("photographs/cid22_106399.jpg", "paintings/monet-impression-sunrise.jpg"),
-}
+with open(os.path.join(vgg.ROOT, "tools", "pairs.tsv"), encoding="utf-8") as lines:
+    PAIRS = {name: files for name, *files in (line.rstrip("\n").split("\t") for line in lines)}
 PERIODS, SIDE = (2, 4, 8), 64
 PROGRAM = os.path.join(vgg.ROOT, "build", "impasto")
 
@@ -144,8 +133,9 @@ def paint(out, files, options, args):
     """Seconds, None where the picture was kept; ValueError with the reason where it failed."""
     if args.keep and os.path.exists(out):
         return None
+    model = [] if "--model" in options else ["--model", args.model]
     run = subprocess.run(
-        [PROGRAM, "stylize", *files, "-o", out, "--overwrite", "--json", "--model", args.model,
+        [PROGRAM, "stylize", *files, "-o", out, "--overwrite", "--json", *model,
          "--threads", str(args.threads), "--size", str(args.size), *options],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
     events = [json.loads(line) for line in run.stdout.splitlines()]

@@ -56,8 +56,12 @@ typedef struct imp_model_info {
 IMP_API IMP_MUST_USE imp_status imp_model_load(
     imp_ctx *ctx, imp_model **out, const char *path);
 
+/* The network that comes with the library: a narrow VGG-19 to relu5_1 that has learnt the
+ * features of a whole one (data/builtin.md). Errors: IMP_ERR_LIMIT. */
+IMP_API IMP_MUST_USE imp_status imp_model_builtin(imp_ctx *ctx, imp_model **out);
+
 typedef struct imp_model_options {
-    const char *architecture; /* "mlp", "lenet", "vgg16", "vgg19", "builtin" */
+    const char *architecture; /* "mlp", "lenet", "vgg16", "vgg19" */
     size_t divisor;           /* VGG: channels divided by this; 0: 1 */
     const size_t
         *channels;     /* VGG: of each convolution, the first n_channels there are, */
@@ -70,16 +74,21 @@ typedef struct imp_model_options {
 } imp_model_options;
 
 /* Make a network with He weights: normal, deviation sqrt(2 / fan-in) (He et al. 2015,
- * eq. 10), biases zero. "builtin": a VGG-19 of an eighth of the channels to relu5_1,
- * random features. The same seed gives the same bits anywhere. */
+ * eq. 10), biases zero. The same seed gives the same bits anywhere. */
 IMP_API IMP_MUST_USE imp_status imp_model_init(
     imp_ctx *ctx, imp_model **out, const imp_model_options *options);
 IMP_API void imp_model_free(imp_model *model);
 
-/* Write as safetensors, float32, our names, metadata complete; the same model gives the
- * same bytes. Errors: IMP_ERR_FILE. */
-IMP_API IMP_MUST_USE imp_status imp_model_save(
-    imp_ctx *ctx, const imp_model *model, const char *path, bool overwrite);
+typedef struct imp_save_options {
+    bool overwrite; /* replace the file where it exists */
+    bool half;      /* float16, rounded to nearest, ties to even; else float32 */
+} imp_save_options;
+
+/* Write as safetensors, our names, metadata complete; the same model gives the same bytes.
+ * options: NULL: none. Errors: IMP_ERR_FILE; IMP_ERR_NUMERIC for a number that is not finite,
+ * or not as float16. */
+IMP_API IMP_MUST_USE imp_status imp_model_save(imp_ctx *ctx, const imp_model *model,
+    const char *path, const imp_save_options *options);
 
 IMP_API imp_model_info imp_model_describe(const imp_model *model);
 IMP_API const char *imp_model_label(

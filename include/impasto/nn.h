@@ -102,6 +102,8 @@ IMP_API imp_id imp_select(imp_graph *g, imp_id x, imp_id picks);
 IMP_API imp_id imp_cross_entropy(
     imp_graph *g, imp_id x, imp_id labels); /* labels: n,1,1,1 */
 IMP_API imp_id imp_content_loss(imp_graph *g, imp_id x, imp_id target);
+/* As the content loss of max(0, x), but convex in x: op/matching_loss.c. */
+IMP_API imp_id imp_matching_loss(imp_graph *g, imp_id x, imp_id target);
 IMP_API imp_id imp_style_loss(imp_graph *g, imp_id gram, imp_id target);
 IMP_API imp_id imp_total_variation(imp_graph *g, imp_id x);
 IMP_API imp_id imp_wasserstein(imp_graph *g, imp_id covariance,

@@ -94,8 +94,15 @@ typedef struct imp_photos {
 
 typedef struct imp_features_options {
     double
-        width;   /* share of the teacher's channels to keep, above 0, at most 1; conv1_1
+        width; /* share of the teacher's channels to keep, above 0, at most 1; conv1_1
                      keeps all of them, conv1_2 at least half */
+    const size_t
+        *channels;     /* of each convolution instead, at most the teacher's; borrowed
+                               by the call */
+    size_t n_channels; /* as many as there are to relu5_1; 0: by width */
+    const imp_model
+        *start;  /* go on from this network, which imp_features_model gave: its
+                               channels, its weights; borrowed; NULL: random weights */
     size_t crop; /* side of what is learnt from, pixels: a multiple of 16, 16 to 1024 */
     size_t batch, steps; /* crops of a step; steps in all */
     double
@@ -103,12 +110,15 @@ typedef struct imp_features_options {
                      teacher's maps; then all learn end to end */
     double
         rate; /* the highest, end to end; alone it is 8/3 of it; warm-up, then a cosine */
+    double
+        augment; /* share of the crops, 0..1, that get noise, another picture mixed in, or
+                       other colours, as a picture has that is being painted */
     double decay;  /* of the weights (nn.h, Adam) */
     double clip;   /* the gradient's norm at most */
     uint64_t seed; /* weights, crops */
 } imp_features_options;
 
-/* A quarter, 128, 4, 5400, a third, 1.5e-3, 0, 10, 1. */
+/* A quarter, 128, 4, 5400, a third, 1.5e-3, 0.45, 0, 10, 1. */
 IMP_API imp_features_options imp_features_defaults(void);
 
 typedef struct imp_features imp_features;
@@ -127,7 +137,11 @@ IMP_API IMP_MUST_USE imp_status imp_features_new(imp_ctx *ctx, imp_features **ou
 IMP_API IMP_MUST_USE imp_status imp_features_resume(imp_ctx *ctx, imp_features **out,
     const imp_model *teacher, const imp_photos *photos,
     const imp_features_options *options, const char *path);
-IMP_API void imp_features_free(imp_features *job);
+IMP_API void imp_features_free(imp_features *job); /* NULL is fine */
+/* The memory that a job will take, without teacher and pictures. Errors: as
+ * imp_features_new's for its arguments. */
+IMP_API IMP_MUST_USE imp_status imp_features_estimate(imp_ctx *ctx,
+    const imp_model *teacher, const imp_features_options *options, size_t *bytes);
 
 typedef struct imp_features_progress {
     size_t step; /* steps done */

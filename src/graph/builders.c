@@ -156,6 +156,10 @@ imp_id imp_cross_entropy(imp_graph *g, imp_id x, imp_id labels) {
     return add_op(g, &imp_op_cross_entropy, NULL, 0, (imp_id[]){x, labels}, 2);
 }
 
+imp_id imp_matching_loss(imp_graph *g, imp_id x, imp_id target) {
+    return add_op(g, &imp_op_matching_loss, NULL, 0, (imp_id[]){x, target}, 2);
+}
+
 static imp_id squared_error(imp_graph *g, imp_id x, imp_id target, bool style) {
     imp_squared_error_attr a = {style};
     return add_op(g, &imp_op_squared_error, &a, sizeof a, (imp_id[]){x, target}, 2);

@@ -215,14 +215,13 @@ static imp_status load(imp_ctx *ctx, imp_model *m, const imp_safetensors *st,
     return s ? s : for_each_tensor(ctx, m, st, naming, read_tensor);
 }
 
-imp_status imp_model_load_layers(imp_ctx *ctx, imp_model **out, const char *path,
+/* From an open file, which is closed. */
+static imp_status load_from(imp_ctx *ctx, imp_model **out, imp_safetensors *st,
     const char *const *layers, size_t n) {
-    imp_safetensors *st = NULL;
-    *out = NULL;
     imp_model *m = calloc(1, sizeof *m);
-    if (!m) return imp_fail(ctx, IMP_ERR_LIMIT, "%s: no memory", path);
-    imp_status s = imp_safetensors_open(ctx, &st, path);
-    if (!s) s = load(ctx, m, st, layers, n);
+    imp_status s =
+        m ? load(ctx, m, st, layers, n)
+          : imp_fail(ctx, IMP_ERR_LIMIT, "%s: no memory", imp_safetensors_path(st));
     imp_safetensors_close(st);
     if (s)
         imp_model_free(m);
@@ -231,15 +230,34 @@ imp_status imp_model_load_layers(imp_ctx *ctx, imp_model **out, const char *path
     return s;
 }
 
+imp_status imp_model_load_layers(imp_ctx *ctx, imp_model **out, const char *path,
+    const char *const *layers, size_t n) {
+    imp_safetensors *st;
+    *out = NULL;
+    imp_status s = imp_safetensors_open(ctx, &st, path);
+    return s ? s : load_from(ctx, out, st, layers, n);
+}
+
+/* builtin.S: the bytes of data/builtin.safetensors. */
+extern const uint8_t imp_builtin_bytes[], imp_builtin_end[];
+
+imp_status imp_model_builtin(imp_ctx *ctx, imp_model **out) {
+    size_t size = (size_t)(imp_builtin_end - imp_builtin_bytes);
+    imp_safetensors *st;
+    *out = NULL;
+    imp_status s = imp_safetensors_parse(ctx, &st, "builtin", imp_builtin_bytes, size);
+    return s ? s : load_from(ctx, out, st, NULL, 0);
+}
+
 imp_status imp_model_load(imp_ctx *ctx, imp_model **out, const char *path) {
     return imp_model_load_layers(ctx, out, path, NULL, 0);
 }
 
 /* --- writing --- */
 
-static imp_safetensors_item item_of(const imp_tensor *t) {
+static imp_safetensors_item item_of(const imp_tensor *t, imp_dtype dtype) {
     const imp_shape *s = &t->shape;
-    imp_safetensors_item item = {.name = t->name, .dtype = IMP_DTYPE_F32};
+    imp_safetensors_item item = {.name = t->name, .dtype = dtype};
     if (s->layout == IMP_MAP) {
         item.ndim = 1;
         item.shape[0] = s->c;
@@ -264,14 +282,17 @@ static imp_status put_tensors(
     return IMP_OK;
 }
 
-imp_status imp_model_save(
-    imp_ctx *ctx, const imp_model *m, const char *path, bool overwrite) {
+imp_status imp_model_save(imp_ctx *ctx, const imp_model *m, const char *path,
+    const imp_save_options *options) {
+    imp_dtype dtype = options && options->half ? IMP_DTYPE_F16 : IMP_DTYPE_F32;
+    bool overwrite = options && options->overwrite;
     imp_metadata md;
     imp_safetensors_writer w = {.file.fd = -1};
     imp_safetensors_item *items = calloc(m->n_tensors, sizeof *items);
     imp_status s = imp_metadata_write(ctx, &md, m);
     if (!s && !items) s = imp_fail(ctx, IMP_ERR_LIMIT, "%s: no memory", path);
-    for (size_t i = 0; i < m->n_tensors && !s; i++) items[i] = item_of(&m->tensors[i]);
+    for (size_t i = 0; i < m->n_tensors && !s; i++)
+        items[i] = item_of(&m->tensors[i], dtype);
     if (!s) {
         s = imp_safetensors_begin(
             &w, ctx, path, overwrite, items, m->n_tensors, md.pairs, md.n);

@@ -148,7 +148,10 @@ imp_status imp_metadata_read(
     static const char *const flats[] = {"chw", "hwc"};
     imp_input_spec *spec = &m->info.input;
     const char *origin = imp_safetensors_metadata(st, "origin");
+    const char *taught = imp_safetensors_metadata(st, "teacher.channels");
     m->info.random = origin && !strcmp(origin, "random");
+    if (taught && !(m->taught = strdup(taught)))
+        return imp_fail(ctx, IMP_ERR_LIMIT, "model: no memory");
     input_of_naming(spec, naming);
     bool gray = spec->channels == 1;
     size_t order = spec->bgr, range = spec->range > 1,
@@ -213,6 +216,7 @@ imp_status imp_metadata_write(imp_ctx *ctx, imp_metadata *md, const imp_model *m
     add_pair(md, "input.size", md->numbers[2]);
     add_pair(md, "input.std", md->numbers[1]);
     if (m->info.random) add_pair(md, "origin", "random");
+    if (m->taught) add_pair(md, "teacher.channels", m->taught);
     if (m->info.divisor > 1) add_pair(md, "width.divisor", md->numbers[3]);
     if (!m->labels) return IMP_OK;
     json_t *list = json_array();

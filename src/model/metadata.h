@@ -19,7 +19,7 @@ imp_status imp_metadata_number(imp_ctx *ctx, const imp_safetensors *st, const ch
 imp_status imp_metadata_numbers(imp_ctx *ctx, const imp_safetensors *st,
     const char *key, size_t out[IMP_MAX_LISTED], size_t *n);
 
-#define IMP_METADATA_PAIRS 12
+#define IMP_METADATA_PAIRS 13
 typedef struct imp_metadata {
     imp_safetensors_pair pairs[IMP_METADATA_PAIRS];
     size_t n;

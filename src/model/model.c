@@ -14,6 +14,7 @@ void imp_model_free(imp_model *m) {
     for (size_t i = 0; i < m->n_tensors; i++) imp_release(m->tensors[i].blocked);
     for (size_t i = 0; m->labels && i < m->info.classes; i++) free(m->labels[i]);
     free(m->labels);
+    free(m->taught);
     free(m->numbers);
     free(m->tensors);
     free(m->layers);
@@ -64,19 +65,11 @@ static imp_status cut_behind(imp_ctx *ctx, imp_model *m, const char *layer) {
 
 imp_status imp_model_init(
     imp_ctx *ctx, imp_model **out, const imp_model_options *options) {
-    imp_model_options o = *options;
-    bool builtin = o.architecture && !strcmp(o.architecture, "builtin");
-    if (builtin) {
-        o.architecture = "vgg19";
-        o.divisor = 8;
-        o.features = true;
-    }
     *out = NULL;
     imp_model *m = calloc(1, sizeof *m);
     if (!m) return imp_fail(ctx, IMP_ERR_LIMIT, "model: no memory");
-    imp_status s = imp_zoo_build(ctx, m, &o);
-    if (!s && builtin) imp_zoo_cut(m, imp_zoo_find(m, "conv5_2"));
-    if (!s && o.last) s = cut_behind(ctx, m, o.last);
+    imp_status s = imp_zoo_build(ctx, m, options);
+    if (!s && options->last) s = cut_behind(ctx, m, options->last);
     if (!s) s = imp_zoo_shapes(ctx, m);
     if (!s) s = imp_zoo_allocate(ctx, m);
     if (s) {
@@ -84,7 +77,7 @@ imp_status imp_model_init(
         return s;
     }
     m->info.random = true;
-    he_weights(ctx, m, o.seed);
+    he_weights(ctx, m, options->seed);
     *out = m;
     return IMP_OK;
 }

@@ -42,6 +42,8 @@ struct imp_model {
     imp_tensor *tensors; /* weight and bias of each layer that has them, in order */
     size_t n_tensors;
     char **labels; /* info.classes of them, or NULL: ImageNet's, or the index */
+    char
+        *taught; /* which channels of a teacher's these have learnt: train.h; or NULL */
     char *numbers; /* the indices as text, IMP_NUMBER_SIZE bytes each */
 };
 

@@ -72,7 +72,8 @@ typedef struct imp_op {
 extern const imp_op imp_op_conv2d, imp_op_linear, imp_op_relu, imp_op_pool2d,
     imp_op_flatten, imp_op_add, imp_op_softmax, imp_op_cross_entropy, imp_op_resample,
     imp_op_gram, imp_op_mean, imp_op_centre, imp_op_guide, imp_op_select,
-    imp_op_squared_error, imp_op_total_variation, imp_op_wasserstein;
+    imp_op_squared_error, imp_op_matching_loss, imp_op_total_variation,
+    imp_op_wasserstein;
 
 /* Attributes: imp_conv and imp_pool of nn.h, and: */
 typedef struct imp_conv_attr {

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
  * channels.c: which channels of a map tell most of the others. Greedy, by the pivoted Cholesky
- * factorisation of the second moments M (Harbrecht, Peters & Schneider 2012), scaled so that
- * every channel counts alike; but the pivot is the channel that explains most of what is left
- * of all, not the one of which most is left:
+ * factorisation of the second moments M (Harbrecht, Peters & Schneider 2012); but the pivot is
+ * the channel that explains most of what is left of all, not the one of which most is left:
  *
- *     A(i,j) = M(i,j) / sqrt(M(i,i) M(j,j))
+ *     A(i,j) = M(i,j) / (M(i,i) M(j,j))^(1/4)
  *     next   = argmax over j of sum_i A(i,j)^2 / A(j,j)
  *     A      <- A - A(:,next) A(next,:) / A(next,next)
  *
+ * A(i,i) is at first the rms of channel i. Scaled by it, a channel that is hardly ever there
+ * would count as much as the strongest; not scaled, a Gram matrix's few strongest would be all.
  * The trace of A is then what no linear combination of the chosen explains.
  */
 #include "train/train.h"
@@ -17,13 +18,23 @@
 #include <stdlib.h>
 
 #define SILENT 1e-9 /* a second moment below this is none */
-#define SPENT  1e-6 /* of a channel of 1: nothing new is left in it */
+#define SPENT  1e-6 /* of the mean channel: nothing new is left in it */
 
+static double root(double moment) {
+    return sqrt(sqrt(fmax(moment, SILENT)));
+}
+
+/* A, in units of its mean on the diagonal. */
 static void scale(const double *moments, size_t C, double *a) {
+    double mean = 0;
+    for (size_t i = 0; i < C; i++) {
+        double r = root(moments[i * (C + 1)]);
+        mean += moments[i * (C + 1)] / (r * r) / (double)C;
+    }
     for (size_t i = 0; i < C; i++)
         for (size_t j = 0; j < C; j++)
-            a[i * C + j] = moments[i * C + j] / sqrt(fmax(moments[i * C + i], SILENT)) /
-                           sqrt(fmax(moments[j * C + j], SILENT));
+            a[i * C + j] = moments[i * C + j] / root(moments[i * (C + 1)]) /
+                           root(moments[j * (C + 1)]) / fmax(mean, SILENT);
 }
 
 /* The channel not yet taken that explains most; where none explains anything, the first. */

@@ -19,11 +19,11 @@
 
 /* --- what must be the same --- */
 
-#define FIELDS 13
+#define FIELDS 15
 
 typedef struct settings { /* pairs point into text: not to be copied */
     imp_safetensors_pair pairs[FIELDS];
-    char text[FIELDS][32];
+    char text[FIELDS][96];
     size_t n;
 } settings;
 
@@ -47,11 +47,12 @@ static void add_number(settings *s, const char *key, double value) {
     add_text(s, key, text);
 }
 
-/* FNV-1a over the parameters that the student learns from. */
-static uint64_t hash_of(const imp_features *job) {
+/* FNV-1a over the parameters of the first n layers; of none: 0. */
+static uint64_t hash_of(const imp_model *m, size_t n) {
     uint64_t hash = 0xcbf29ce484222325u;
-    for (size_t t = 0; t < 2 * job->layers; t++) {
-        const imp_tensor *tensor = &job->teacher->tensors[t];
+    if (!m) return 0;
+    for (size_t t = 0; t < 2 * n; t++) {
+        const imp_tensor *tensor = &m->tensors[t];
         const uint8_t *bytes = (const uint8_t *)tensor->blocked;
         size_t count = imp_blocked_count(tensor->shape) * sizeof(float);
         for (size_t i = 0; i < count; i++) hash = (hash ^ bytes[i]) * 0x100000001b3u;
@@ -59,18 +60,29 @@ static uint64_t hash_of(const imp_features *job) {
     return hash;
 }
 
+static void add_channels(settings *s, const imp_features *job) {
+    char text[96];
+    size_t used = 0;
+    for (size_t i = 0; i < job->layers; i++)
+        used += (size_t)snprintf(
+            text + used, sizeof text - used, "%s%zu", i ? "," : "", job->channels[i]);
+    add_text(s, "channels", text);
+}
+
 static void list_settings(const imp_features *job, settings *s) {
     const imp_features_options *o = &job->options;
     s->n = 0;
     add_text(s, "checkpoint", FORMAT);
-    add_whole(s, "teacher", hash_of(job));
+    add_whole(s, "teacher", hash_of(job->teacher, job->layers));
+    add_whole(s, "start", hash_of(job->start, job->layers));
     add_whole(s, "pictures", job->photos.count);
-    add_number(s, "width", o->width);
+    add_channels(s, job);
     add_whole(s, "crop", o->crop);
     add_whole(s, "batch", o->batch);
     add_whole(s, "steps", o->steps);
     add_number(s, "alone", o->alone);
     add_number(s, "rate", o->rate);
+    add_number(s, "augment", o->augment);
     add_number(s, "decay", o->decay);
     add_number(s, "clip", o->clip);
     add_whole(s, "seed", o->seed);

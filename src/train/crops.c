@@ -10,10 +10,9 @@
 
 #define HELD_OUT 20 /* one picture of so many is held out */
 
-/* Of all crops, 15 % get noise, 20 % are mixtures, 10 % get other colours. */
-#define NOISE   0.15
-#define MIXTURE 0.35
-#define COLOURS 0.45
+/* Of three changed crops one gets noise; of nine, four are mixtures and two of other colours. */
+#define NOISE   (3.0 / 9)
+#define MIXTURE (7.0 / 9)
 /* Painted pictures leave 0..255, but not by far. */
 #define LOWEST  -20.0f
 #define HIGHEST 275.0f
@@ -113,13 +112,14 @@ imp_status imp_crops_batch(
         draws d = {imp_random(seed, i), 0};
         bool held_out = stream == IMP_HELD_OUT;
         s = draw_crop(ctx, c, held_out, &d, planes);
-        double kind = uniform(&d, 0, 1);
+        double kind =
+            uniform(&d, 0, 1) / c->changed; /* 0 to 1: of those to be changed */
         if (s) break;
         if (kind < NOISE)
             add_noise(&d, planes, count);
         else if (kind < MIXTURE)
             s = mix(ctx, c, held_out, &d, planes, planes + count);
-        else if (kind < COLOURS)
+        else if (kind < 1)
             change_colours(&d, planes, pixels);
         for (size_t k = 0; k < count; k++)
             planes[k] = planes[k] < LOWEST    ? LOWEST

@@ -23,6 +23,7 @@ imp_features_options imp_features_defaults(void) {
         .steps = 5400,
         .alone = 1.0 / 3.0,
         .rate = 1.5e-3,
+        .augment = 0.45,
         .clip = 10,
         .seed = 1};
 }
@@ -48,6 +49,8 @@ static imp_status check_options(
         return out_of_range(ctx, "steps", "1 to 10000000", (double)o->steps);
     if (!(o->alone >= 0 && o->alone <= 1))
         return out_of_range(ctx, "alone", "0 to 1", o->alone);
+    if (!(o->augment >= 0 && o->augment <= 1))
+        return out_of_range(ctx, "augment", "0 to 1", o->augment);
     if (!(o->rate > 0 && isfinite(o->rate)))
         return out_of_range(ctx, "rate", "a positive number", o->rate);
     if (!(o->clip > 0)) return out_of_range(ctx, "clip", "a positive number", o->clip);
@@ -97,15 +100,18 @@ imp_status imp_features_create(imp_ctx *ctx, imp_features **out,
     if (!job) return imp_fail(ctx, IMP_ERR_LIMIT, "train: no memory");
     job->ctx = ctx;
     job->teacher = teacher;
+    job->start = options->start;
     job->photos = *photos;
     job->options = *options;
     job->whole_from = (size_t)(options->alone * (double)options->steps + 0.5);
     while (imp_features_layer(teacher, job->layers)) job->layers++;
     imp_crops crops = {&job->photos, &teacher->info.input, options->crop,
-        options->batch, imp_random(options->seed, 1)};
-    s = imp_features_student(job, &job->student);
+        options->batch, options->augment, imp_random(options->seed, 1)};
+    s = imp_features_channels(job);
+    if (!s) s = imp_features_student(job, &job->student);
     if (!s) s = make_room(job);
-    if (!s) s = imp_loader_new(ctx, &job->loader, &crops);
+    if (!s && job->start) s = imp_picks_read(job);
+    if (!s && photos->read) s = imp_loader_new(ctx, &job->loader, &crops);
     if (s)
         imp_features_free(job);
     else
@@ -162,11 +168,28 @@ imp_status imp_features_new(imp_ctx *ctx, imp_features **out, const imp_model *t
     imp_status s = imp_features_create(ctx, &job, teacher, photos, options);
     *out = NULL;
     if (!s) s = imp_features_survey(job);
+    if (!s) imp_features_take(job);
     if (!s) s = imp_features_begin(job);
     if (s)
         imp_features_free(job);
     else
         *out = job;
+    return s;
+}
+
+imp_status imp_features_estimate(imp_ctx *ctx, const imp_model *teacher,
+    const imp_features_options *options, size_t *bytes) {
+    imp_features *job;
+    imp_photos none = {.count = 2};
+    *bytes = 0;
+    imp_status s = imp_features_create(ctx, &job, teacher, &none, options);
+    if (!s) s = imp_features_measure(job, bytes);
+    if (!s) {
+        size_t side = options->crop, batch = options->batch * 3 * side * side;
+        /* batches: two of the loader's, those held out; numbers: values, gradient, two moments */
+        *bytes += ((2 + IMP_FEATURES_HELD) * batch + 4 * job->numbers) * sizeof(float);
+    }
+    imp_features_free(job);
     return s;
 }
 

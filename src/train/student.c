@@ -3,8 +3,8 @@
  * student.c: the network that learns: how wide it is, what it learns in a graph with its
  * teacher, and how it becomes an ordinary model.
  *
- * The student works in units: every channel of a map is divided by the rms that the channel it
- * learns has in the teacher, the input too. ReLU and the pools pass positive factors through, so
+ * The student works in units (survey.c): every channel of a map is divided by one, the input's
+ * too. ReLU and the pools pass positive factors through, so
  * with u the units of a layer's outputs and v those of its inputs
  *
  *     W(o,i) u(o) / v(i)  and  b(o) u(o)
@@ -47,13 +47,53 @@ static size_t kept_of(size_t convolution, size_t channels, double width) {
     return n ? n : 1;
 }
 
+/* The start's, the options', or by width. */
+static size_t wanted_of(const imp_features *job, size_t i, size_t all) {
+    const imp_features_options *o = &job->options;
+    if (job->start) return job->start->tensors[2 * i].shape.n;
+    return o->n_channels ? o->channels[i] : kept_of(i, all, o->width);
+}
+
+/* As many convolutions as the teacher has to its last tap? */
+static imp_status check_depth(const imp_features *job) {
+    const imp_features_options *o = &job->options;
+    const imp_model *start = job->start, *teacher = job->teacher;
+    if (start && (strcmp(start->architecture, teacher->architecture) != 0 ||
+                     start->n_tensors != 2 * job->layers))
+        return imp_fail(job->ctx, IMP_ERR_MODEL,
+            "start: expected a %s of %zu layers, found %s of %zu",
+            teacher->architecture, job->layers, start->architecture,
+            start->n_tensors / 2);
+    if (start && (start->info.input.bgr != teacher->info.input.bgr ||
+                     start->info.input.range != teacher->info.input.range))
+        return imp_fail(job->ctx, IMP_ERR_MODEL,
+            "start: input: expected as the teacher's, found another order or range");
+    if (start && o->n_channels)
+        return imp_fail(job->ctx, IMP_ERR_ARG,
+            "channels: expected none beside a start, found %zu", o->n_channels);
+    if (o->n_channels && o->n_channels != job->layers)
+        return imp_fail(job->ctx, IMP_ERR_ARG,
+            "channels: expected %zu, one a convolution to " LAST ", found %zu",
+            job->layers, o->n_channels);
+    return IMP_OK;
+}
+
+imp_status imp_features_channels(imp_features *job) {
+    imp_status s = check_depth(job);
+    for (size_t i = 0; i < job->layers && !s; i++) {
+        size_t all = job->teacher->tensors[2 * i].shape.n;
+        size_t n = job->channels[i] = wanted_of(job, i, all);
+        if (n < 1 || n > all)
+            s = imp_fail(job->ctx, job->start ? IMP_ERR_MODEL : IMP_ERR_ARG,
+                "channels: %s: expected 1 to %zu, found %zu",
+                imp_features_layer(job->teacher, i), all, n);
+    }
+    return s;
+}
+
 imp_status imp_features_student(const imp_features *job, imp_model **out) {
-    size_t channels[IMP_FEATURES_LAYERS];
-    for (size_t i = 0; i < job->layers; i++)
-        channels[i] =
-            kept_of(i, job->teacher->tensors[2 * i].shape.n, job->options.width);
     imp_model_options o = {.architecture = job->teacher->architecture,
-        .channels = channels,
+        .channels = job->channels,
         .n_channels = job->layers,
         .seed = job->options.seed};
     imp_status s = imp_model_init(job->ctx, out, &o);
@@ -65,9 +105,7 @@ imp_status imp_features_student(const imp_features *job, imp_model **out) {
 
 /* --- graph --- */
 
-/* A batch of pictures, and what the teacher makes of it: the input, then the map of each
- * convolution. */
-static imp_id add_teacher(
+imp_id imp_features_teacher(
     const imp_features *job, imp_graph *g, imp_id maps[IMP_FEATURES_LAYERS + 1]) {
     const char *names[IMP_FEATURES_LAYERS];
     size_t side = job->options.crop;
@@ -85,22 +123,24 @@ static void add_loss(imp_features_graph *graph, imp_id id, imp_id gram, double w
     graph->losses[graph->n_losses++] = (imp_feature_loss){id, gram, weight};
 }
 
-/* Alone, every layer's mean squared error counts 1. End to end a tap's counts 2, any other's
- * 1/2, and half the relative error of a tap's Gram matrix is added. A content loss is half a
- * mean squared error. */
-static void add_losses(
-    imp_features_graph *graph, const char *layer, bool whole, imp_id y, imp_id target) {
+/* x: a convolution of the student; y: its ReLU. Alone, every layer's mean error counts 1. End
+ * to end a tap's counts 2, any other's 1/5, and four times the relative error of a tap's Gram
+ * matrix is added: a picture painted by the student can match the teacher's matrices no better
+ * than that. The error is the matching loss: most of what is to be learnt is 0, and behind a
+ * ReLU the first steps would push units below it for good, of relu4_2 seven in eight. */
+static void add_losses(imp_features_graph *graph, const char *layer, bool whole,
+    imp_id x, imp_id y, imp_id target) {
     imp_graph *g = graph->g;
     bool tap = is_tap(layer);
-    double weight = !whole ? 1 : tap ? 2 : 0.5;
-    add_loss(graph, imp_content_loss(g, y, target), IMP_NONE, 2 * weight);
+    double weight = !whole ? 1 : tap ? 2 : 0.2;
+    add_loss(graph, imp_matching_loss(g, x, target), IMP_NONE, 2 * weight);
     if (!whole || !tap) return;
     imp_id gram = imp_gram(g, target);
     imp_graph_keep(g, gram);
-    add_loss(graph, imp_style_loss(g, imp_gram(g, y), gram), gram, 0.5);
+    add_loss(graph, imp_style_loss(g, imp_gram(g, y), gram), gram, 4);
 }
 
-/* One convolution with its ReLU; the student's i-th. */
+/* The student's i-th convolution. */
 static imp_id add_convolution(
     const imp_features *job, imp_features_graph *graph, size_t i, imp_id x) {
     imp_id *parameters = graph->parameters + 2 * i;
@@ -110,19 +150,18 @@ static imp_id add_convolution(
             imp_graph_parameter(graph->g, t->name, t->shape, t->blocked, true);
     }
     imp_conv conv = {1, 1, IMP_PAD_ZERO};
-    return imp_relu(
-        graph->g, imp_conv2d(graph->g, x, parameters[0], parameters[1], conv));
+    return imp_conv2d(graph->g, x, parameters[0], parameters[1], conv);
 }
 
-imp_status imp_features_build(imp_features *job) {
+/* The graph of a part of the training; not planned yet. */
+static imp_status describe(imp_features *job, bool whole) {
     imp_features_graph *graph = &job->graph;
-    bool whole = job->step >= job->whole_from;
     imp_id targets[IMP_FEATURES_LAYERS + 1];
     imp_graph_free(graph->g);
     *graph = (imp_features_graph){.g = imp_graph_new(job->ctx)};
     imp_graph *g = graph->g;
     if (!g) return imp_fail(job->ctx, IMP_ERR_LIMIT, "train: no memory");
-    graph->x = add_teacher(job, g, targets);
+    graph->x = imp_features_teacher(job, g, targets);
     for (size_t i = 0; i <= job->layers; i++) { /* of each map the picked channels */
         graph->picks[i] = imp_graph_input(
             g, "picks", (imp_shape){1, job->picks[i].n, 2, 1, IMP_MAP}, false);
@@ -134,118 +173,72 @@ imp_status imp_features_build(imp_features *job) {
             x = imp_pool2d(g, x, (imp_pool){IMP_POOL_MAX, 2, 2});
             continue;
         }
-        imp_id y = add_convolution(job, graph, i++, x);
-        add_losses(graph, job->student->layers[l].activation, whole, y, targets[i]);
-        x = whole ? y : targets[i];
+        imp_id before = add_convolution(job, graph, i++, x);
+        x = whole ? imp_relu(g, before) : targets[i];
+        add_losses(
+            graph, job->student->layers[l].activation, whole, before, x, targets[i]);
     }
-    imp_status s = imp_graph_plan(g, true);
+    return IMP_OK;
+}
+
+imp_status imp_features_build(imp_features *job) {
+    imp_status s = describe(job, job->step >= job->whole_from);
+    if (!s) s = imp_graph_plan(job->graph.g, true);
     for (size_t i = 0; i <= job->layers && !s; i++)
-        s = imp_graph_write(g, graph->picks[i], job->picks[i].values);
+        s = imp_graph_write(job->graph.g, job->graph.picks[i], job->picks[i].values);
     return s;
 }
 
-/* --- which channels --- */
-
-#define BATCHES 24 /* that the teacher is surveyed on */
-
-/* The second moments of each map: sums over the batches of Gram matrices. */
-typedef struct survey {
-    imp_graph *g;
-    imp_id x, grams[IMP_FEATURES_LAYERS + 1];
-    double *moments[IMP_FEATURES_LAYERS + 1];
-} survey;
-
-static imp_status survey_new(const imp_features *job, survey *v) {
-    imp_id maps[IMP_FEATURES_LAYERS + 1];
-    imp_graph *g = v->g = imp_graph_new(job->ctx);
-    if (!g) return imp_fail(job->ctx, IMP_ERR_LIMIT, "train: no memory");
-    v->x = add_teacher(job, g, maps);
-    for (size_t i = 0; i <= job->layers; i++) {
-        size_t C = job->picks[i].of;
-        v->grams[i] = imp_gram(g, maps[i]);
-        imp_graph_keep(g, v->grams[i]);
-        v->moments[i] = calloc(C * C, sizeof(double));
-        if (!v->moments[i])
-            return imp_fail(job->ctx, IMP_ERR_LIMIT, "train: no memory");
+imp_status imp_features_measure(imp_features *job, size_t *bytes) {
+    *bytes = 0;
+    for (int whole = 0; whole < 2; whole++) {
+        imp_status s = describe(job, whole);
+        if (!s) s = imp_graph_estimate(job->graph.g, true);
+        if (s) return s;
+        if (imp_graph_bytes(job->graph.g) > *bytes)
+            *bytes = imp_graph_bytes(job->graph.g);
     }
-    return imp_graph_plan(g, false);
-}
-
-static void survey_free(const imp_features *job, survey *v) {
-    for (size_t i = 0; i <= job->layers; i++) free(v->moments[i]);
-    imp_graph_free(v->g);
-}
-
-static imp_status survey_batch(imp_features *job, survey *v, size_t number) {
-    const float *x;
-    imp_status s =
-        imp_loader_take(job->loader, IMP_SURVEYED, number, number + 1 < BATCHES, &x);
-    if (!s) s = imp_graph_write(v->g, v->x, x);
-    if (s) return s;
-    imp_graph_forward(v->g);
-    for (size_t i = 0; i <= job->layers && !s; i++) {
-        size_t C = job->picks[i].of;
-        s = imp_graph_read(v->g, v->grams[i], job->gram);
-        for (size_t k = 0; k < job->options.batch * C * C && !s; k++)
-            v->moments[i][k % (C * C)] +=
-                (double)job->gram[k] / (double)(BATCHES * job->options.batch);
-    }
-    return s;
-}
-
-/* The channels of one map, and what makes their rms 1. A channel that is never there keeps its
- * unit finite. */
-static imp_status pick(imp_features *job, size_t map, const double *moments) {
-    imp_picks *p = &job->picks[map];
-    size_t *chosen = malloc(p->n * sizeof *chosen);
-    double unexplained = 0;
-    if (!chosen) return imp_fail(job->ctx, IMP_ERR_LIMIT, "train: no memory");
-    imp_status s =
-        imp_channels_choose(job->ctx, moments, p->of, p->n, chosen, &unexplained);
-    for (size_t k = 0; k < p->n && !s; k++) {
-        p->values[2 * k] = (float)chosen[k];
-        p->values[2 * k + 1] =
-            (float)(1 / sqrt(fmax(moments[chosen[k] * (p->of + 1)], 1e-6)));
-    }
-    free(chosen);
-    if (!s && map > 0)
-        imp_note(job->ctx,
-            "%s: %zu of %zu channels leave %.3f of the others unexplained",
-            imp_features_layer(job->teacher, map - 1), p->n, p->of, unexplained);
-    return s;
-}
-
-imp_status imp_features_survey(imp_features *job) {
-    survey v = {0};
-    imp_status s = survey_new(job, &v);
-    for (size_t b = 0; b < BATCHES && !s; b++) s = survey_batch(job, &v, b);
-    for (size_t i = 0; i <= job->layers && !s; i++) s = pick(job, i, v.moments[i]);
-    survey_free(job, &v);
-    return s;
+    return IMP_OK;
 }
 
 /* --- the model --- */
 
-/* Weights or bias of convolution i, to the teacher's units. */
-static void to_units(const imp_features *job, size_t i, bool bias, imp_tensor *t) {
+/* Weights or bias of convolution i: to the teacher's units, or from them. */
+static void change_units(
+    const imp_features *job, size_t i, bool bias, bool from, imp_tensor *t) {
     const imp_shape *s = &t->shape;
     const float *v = job->picks[i].values, *u = job->picks[i + 1].values;
-    for (size_t c = 0; c < s->c && bias; c++) t->blocked[c] /= u[2 * c + 1];
-    for (size_t o = 0; o < s->n && !bias; o++)
-        for (size_t c = 0; c < s->c; c++)
-            for (size_t k = 0; k < s->h * s->w; k++)
-                t->blocked[imp_weight_offset(s, o, c, k / s->w, k % s->w)] *=
-                    v[2 * c + 1] / u[2 * o + 1];
+    for (size_t o = 0; o < (bias ? s->c : s->n); o++)
+        for (size_t c = 0; c < (bias ? 1 : s->c); c++)
+            for (size_t k = 0; k < s->h * s->w; k++) {
+                float *w = t->blocked +
+                           (bias ? o : imp_weight_offset(s, o, c, k / s->w, k % s->w));
+                float factor = (bias ? 1 : v[2 * c + 1]) / u[2 * o + 1];
+                *w = from ? *w / factor : *w * factor;
+            }
+}
+
+static void copy_tensors(
+    const imp_features *job, const imp_model *from, imp_model *to, bool from_teacher) {
+    for (size_t t = 0; t < to->n_tensors; t++) {
+        memcpy(to->tensors[t].blocked, from->tensors[t].blocked,
+            imp_blocked_count(to->tensors[t].shape) * sizeof(float));
+        change_units(job, t / 2, t % 2, from_teacher, &to->tensors[t]);
+    }
+}
+
+void imp_features_take(imp_features *job) {
+    if (job->start) copy_tensors(job, job->start, job->student, true);
 }
 
 imp_status imp_features_model(const imp_features *job, imp_model **out) {
     imp_status s = imp_features_student(job, out);
     if (s) return s;
-    for (size_t t = 0; t < (*out)->n_tensors; t++) {
-        imp_tensor *to = &(*out)->tensors[t];
-        memcpy(to->blocked, job->student->tensors[t].blocked,
-            imp_blocked_count(to->shape) * sizeof(float));
-        to_units(job, t / 2, t % 2, to);
+    copy_tensors(job, job->student, *out, false);
+    s = imp_picks_write(job, &(*out)->taught);
+    if (s) {
+        imp_model_free(*out);
+        *out = NULL;
     }
-    return IMP_OK;
+    return s;
 }

@@ -18,8 +18,8 @@ double imp_rate_at(double rate, size_t warm, size_t step, size_t steps);
 /* --- channels.c --- */
 
 /* K of C channels that tell most of all: chosen[0..K-1], rising. moments: C x C, the means of
- * x(i) x(j). *unexplained, 0..1: what a linear guess from those K lacks of the others' second
- * moments, mean over channels. Errors: IMP_ERR_LIMIT. */
+ * x(i) x(j). *unexplained, 0..1: what a linear guess from those K lacks of all of them, of the
+ * sum of their rms. Errors: IMP_ERR_LIMIT. */
 imp_status imp_channels_choose(imp_ctx *ctx, const double *moments, size_t C, size_t K,
     size_t *chosen, double *unexplained);
 
@@ -32,6 +32,8 @@ typedef struct imp_crops {
     const imp_photos *photos;
     const imp_input_spec *spec;
     size_t side, batch;
+    double
+        changed; /* share of the crops, 0..1, that are noisy, mixed or of other colours */
     uint64_t seed;
 } imp_crops;
 
@@ -49,14 +51,14 @@ void imp_loader_free(imp_loader *l);
 imp_status imp_loader_take(
     imp_loader *l, imp_stream stream, size_t number, bool next, const float **batch);
 
-/* --- features.c, student.c, checkpoint.c --- */
+/* --- features.c, student.c, survey.c, checkpoint.c --- */
 
 #define IMP_FEATURES_LAYERS 16 /* convolutions at most */
 #define IMP_FEATURES_POINTS 101
 #define IMP_FEATURES_HELD   2 /* batches held out */
 
-/* What of a map of the teacher is learnt: n of its channels, each times a factor that makes its
- * rms 1. values: 1, n, 2, 1, as imp_select wants it: the channels, then the factors. */
+/* What of a map of the teacher is learnt: n of its channels, each times a factor, one over its
+ * unit. values: 1, n, 2, 1, as imp_select wants it: the channels, then the factors. */
 typedef struct imp_picks {
     size_t of, n;
     float *values;
@@ -78,14 +80,15 @@ typedef struct imp_features_graph {
 
 struct imp_features {
     imp_ctx *ctx;
-    const imp_model *teacher;
+    const imp_model *teacher, *start; /* start: NULL: random weights */
     imp_photos photos;
     imp_features_options options;
-    size_t layers; /* convolutions */
+    size_t layers;                        /* convolutions */
+    size_t channels[IMP_FEATURES_LAYERS]; /* the student's */
     size_t whole_from;
     imp_picks
         picks[IMP_FEATURES_LAYERS + 1]; /* of the input, then of each convolution */
-    imp_model *student; /* its features are in units of each channel's rms */
+    imp_model *student;                 /* its features are in units */
     imp_loader *loader;
     imp_features_graph graph;
     imp_gradient *optimiser[2 * IMP_FEATURES_LAYERS]; /* one a tensor of the student */
@@ -102,13 +105,28 @@ struct imp_features {
 
 /* The name of the activation of convolution i, as the teacher has it; NULL: beyond relu5_1. */
 const char *imp_features_layer(const imp_model *teacher, size_t i);
-/* The student with random weights, and its picks' sizes. */
+/* How many channels each convolution of the student has. Errors: IMP_ERR_ARG. */
+imp_status imp_features_channels(imp_features *job);
+/* The student with random weights. */
 imp_status imp_features_student(const imp_features *job, imp_model **out);
 /* Build and plan the graph of the part that the job is in. */
 imp_status imp_features_build(imp_features *job);
-/* The picks' values from what the teacher does. */
+/* The bytes of the larger one of both parts' graphs. */
+imp_status imp_features_measure(imp_features *job, size_t *bytes);
+/* Append the teacher to g: a batch of pictures, then the map of each convolution. Returns the
+ * pictures' id. */
+imp_id imp_features_teacher(
+    const imp_features *job, imp_graph *g, imp_id maps[IMP_FEATURES_LAYERS + 1]);
+/* The picks' values from what the teacher does, and the start's where there is one. */
 imp_status imp_features_survey(imp_features *job);
-/* All but what a survey or a checkpoint brings. */
+/* The picks' channels as text, to be freed, and those of the start from it. Errors of the
+ * latter: IMP_ERR_MODEL. */
+imp_status imp_picks_write(const imp_features *job, char **out);
+imp_status imp_picks_read(imp_features *job);
+/* The start's weights to the student, once the picks have their values. */
+void imp_features_take(imp_features *job);
+/* All but what a survey or a checkpoint brings. Pictures that cannot be read (read: NULL) will
+ * do to measure. */
 imp_status imp_features_create(imp_ctx *ctx, imp_features **out,
     const imp_model *teacher, const imp_photos *photos,
     const imp_features_options *options);

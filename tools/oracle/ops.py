@@ -287,6 +287,16 @@ def select():
     one("1x1", (3, 17, 1, 1), [16])
 
 
+def matching_loss():
+    def function(x, t):  # the integral of relu(z) - t from z = t to x, twice
+        below = -x.clamp(max=0)
+        return ((F.relu(x) - t).square() + 2 * t * below).sum() / (2 * x.numel())
+
+    for name, shape in (("odd", (1, 3, 5, 7)), ("c17_batch2", (2, 17, 3, 4)),
+                        ("1x1", (1, 4, 1, 1))):
+        case("matching_loss", name, None, function, [rand(*shape), F.relu(rand(*shape))], (0,))
+
+
 def wasserstein():
     def loss(x, s):
         n, c = x.shape[:2]
@@ -369,7 +379,7 @@ def main():
         os.path.join(root, "tests", "golden", "ops.safetensors"))
     for seed, group in enumerate((conv2d, linear, elementwise, pool2d, flatten, softmaxes,
                                   losses, resample, optimisers, moments,
-                                  wasserstein, select)):
+                                  wasserstein, select, matching_loss)):
         random.manual_seed(seed + 1)
         group()
     golden.write(path, out, {"made.by": "tools/oracle/ops.py", "torch": torch.__version__})
