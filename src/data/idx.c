@@ -3,6 +3,7 @@
  * IDX, the format of MNIST (LeCun, Cortes & Burges, "The MNIST database"): big endian
  * 32-bit numbers (magic, count, and for images rows and columns), then bytes.
  */
+#include "data/data.h"
 #include "data/idx.h"
 
 #include <stdio.h>
@@ -18,10 +19,7 @@
 #define MOST_BYTES   ((uint64_t)4 << 30)
 #define MOST_RATIO   1032 /* deflate: 258 bytes from two bits, and no more */
 
-struct imp_dataset {
-    size_t count, height, width;
-    uint8_t *labels, *images;
-};
+#define CLASSES 10
 
 /* --- bytes, plain or out of gzip --- */
 
@@ -170,6 +168,8 @@ static imp_status read_images(imp_ctx *ctx, imp_dataset *set, imp_idx_bytes in) 
         status = check(&r, "columns", big_endian(h + 12), 1, MOST_SIDE);
     if (status != IMP_OK) goto done;
     set->count = big_endian(h + 4);
+    set->channels = 1;
+    set->classes = CLASSES;
     set->height = big_endian(h + 8);
     set->width = big_endian(h + 12);
     /* At most 10^7 * 2^24 < 2^48. */
@@ -182,7 +182,7 @@ done:
 
 static imp_status read_labels(imp_ctx *ctx, imp_dataset *set, imp_idx_bytes in) {
     reader r;
-    uint8_t h[8];
+    uint8_t h[8], *labels = NULL;
     imp_status status = reader_open(&r, ctx, in);
     if (status != IMP_OK) goto done;
     status = read_exact(&r, h, 4, "magic");
@@ -196,12 +196,19 @@ static imp_status read_labels(imp_ctx *ctx, imp_dataset *set, imp_idx_bytes in) 
             set->count, (unsigned)big_endian(h + 4));
         goto done;
     }
-    status = read_body(&r, set->count, sizeof h, &set->labels);
-    for (size_t i = 0; status == IMP_OK && i < set->count; i++)
-        if (set->labels[i] > 9)
+    status = read_body(&r, set->count, sizeof h, &labels);
+    if (status != IMP_OK) goto done;
+    set->labels = malloc(set->count * sizeof *set->labels);
+    if (!set->labels)
+        status = imp_fail(ctx, IMP_ERR_LIMIT, "%s: out of memory", in.name);
+    for (size_t i = 0; status == IMP_OK && i < set->count; i++) {
+        set->labels[i] = labels[i];
+        if (labels[i] >= CLASSES)
             status = imp_fail(ctx, IMP_ERR_DATA,
-                "%s: label %zu: expected 0 to 9, found %d", in.name, i, set->labels[i]);
+                "%s: label %zu: expected 0 to 9, found %d", in.name, i, labels[i]);
+    }
 done:
+    free(labels);
     reader_close(&r);
     return status;
 }
@@ -257,31 +264,4 @@ imp_status imp_mnist_load(
     free(images_path);
     free(labels_path);
     return status;
-}
-
-void imp_dataset_free(imp_dataset *set) {
-    if (!set) return;
-    free(set->labels);
-    free(set->images);
-    free(set);
-}
-
-size_t imp_dataset_count(const imp_dataset *set) {
-    return set->count;
-}
-
-size_t imp_dataset_height(const imp_dataset *set) {
-    return set->height;
-}
-
-size_t imp_dataset_width(const imp_dataset *set) {
-    return set->width;
-}
-
-int imp_dataset_label(const imp_dataset *set, size_t i) {
-    return set->labels[i];
-}
-
-const uint8_t *imp_dataset_image(const imp_dataset *set, size_t i) {
-    return set->images + i * set->height * set->width;
 }
