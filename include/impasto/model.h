@@ -48,10 +48,11 @@ typedef struct imp_model_info {
 
 /* Read a safetensors file: every size checked against the file before anything is
  * allocated, every weight finite. Architecture and input come from the metadata
- * (`architecture`, `width.divisor` or `channels`, `input.order`, `input.range`, `input.mean`,
- * `input.std`, `input.size`, `input.fit`, `flatten`, `classes`), else from the names:
+ * (`architecture`, `width.divisor` or `channels`, `head`, `input.order`, `input.range`,
+ * `input.mean`, `input.std`, `input.size`, `input.fit`, `flatten`, `classes`), else from the names:
  * torchvision's and timm's VGG as theirs, conv1_1.weight as Oxford's. A VGG may lack
- * its deeper layers and its classifier. Errors: IMP_ERR_MODEL (file, tensor, expected,
+ * its deeper layers and its classifier; or have another classifier, `head` `mean`: see
+ * imp_model_classifier. Errors: IMP_ERR_MODEL (file, tensor, expected,
  * found). */
 IMP_API IMP_MUST_USE imp_status imp_model_load(
     imp_ctx *ctx, imp_model **out, const char *path);
@@ -78,6 +79,22 @@ typedef struct imp_model_options {
 IMP_API IMP_MUST_USE imp_status imp_model_init(
     imp_ctx *ctx, imp_model **out, const imp_model_options *options);
 IMP_API void imp_model_free(imp_model *model);
+
+typedef struct imp_classifier_options {
+    const char *const *labels; /* of each class, UTF-8 */
+    size_t classes;            /* 2 to 65536 */
+    const char
+        *last; /* the last convolution to take, or its activation; NULL: the deepest */
+    size_t size; /* sides of what it sees, 16 to 1024; 0: as features */
+} imp_classifier_options;
+
+/* A classifier of pictures, owned by the caller: the convolutions of features, a VGG of three
+ * channels, their weights copied; the mean of each channel over all places (Lin, Chen & Yan 2014,
+ * section 3.2); a fully connected layer to the classes, to be trained (train.h). Its weights are
+ * zero, or those of features, where that is such a classifier of the same layers and labels.
+ * Errors: IMP_ERR_ARG for an option out of range, IMP_ERR_MODEL for other features. */
+IMP_API IMP_MUST_USE imp_status imp_model_classifier(imp_ctx *ctx, imp_model **out,
+    const imp_model *features, const imp_classifier_options *options);
 
 typedef struct imp_save_options {
     bool overwrite; /* replace the file where it exists */
@@ -115,6 +132,10 @@ typedef struct imp_network_options {
     imp_padding first;
     imp_pool_kind pooling;
     bool gradients; /* of the parameters */
+    const char
+        *frozen; /* but for those of this layer and the ones before it; NULL: of all */
+    const char
+        *after; /* x is the value of this layer, and those before it are left out */
 } imp_network_options;
 IMP_API imp_id imp_network(imp_graph *g, const imp_model *model, imp_id x,
     const imp_network_options *options, const char *const *taps, imp_id *ids, size_t n);

@@ -30,6 +30,21 @@ static void cut_to_file(imp_model *m, const imp_safetensors *st, imp_naming nami
     if (m->layers[last].kind == IMP_LAYER_CONV) imp_zoo_cut(m, last + 1);
 }
 
+/* A head that the metadata tell of, where the file has no classifier of its architecture's;
+ * how many classes is seen later. */
+static imp_status read_head(imp_ctx *ctx, imp_model *m, const imp_safetensors *st) {
+    const char *head = imp_safetensors_metadata(st, "head");
+    if (!head) return IMP_OK;
+    if (!strcmp(head, "mean") && !strncmp(m->architecture, "vgg", 3) &&
+        m->info.classes == 0)
+        return imp_zoo_add_head(ctx, m, 1);
+    return imp_fail(ctx, IMP_ERR_MODEL,
+        "%s: metadata head: expected mean, of a VGG's convolutions, found '%.60s' of "
+        "%s%s",
+        imp_safetensors_path(st), head, m->architecture,
+        m->info.classes ? " with a classifier" : "");
+}
+
 /* Layers behind the deepest of these names are cut; none where the model lacks one. */
 static void cut_to_layers(imp_model *m, const char *const *layers, size_t n) {
     size_t deepest = 0;
@@ -196,6 +211,8 @@ static imp_status load(imp_ctx *ctx, imp_model *m, const imp_safetensors *st,
         return imp_fail(ctx, IMP_ERR_MODEL, "%s: %s", imp_safetensors_path(st), why);
     }
     cut_to_file(m, st, naming);
+    s = read_head(ctx, m, st);
+    if (s) return s;
     cut_to_layers(m, layers, n);
     if (m->info.classes)
         m->layers[m->n_layers - 1].outputs = m->info.classes =

@@ -106,6 +106,12 @@ static imp_status read_choice(imp_ctx *ctx, const imp_safetensors *st, const cha
     return bad(ctx, st, key, expected, text);
 }
 
+bool imp_metadata_is_text(const char *text) {
+    json_t *value = json_string(text);
+    json_decref(value);
+    return value != NULL;
+}
+
 static imp_status read_labels(imp_ctx *ctx, imp_model *m, const imp_safetensors *st) {
     const char *text = imp_safetensors_metadata(st, "classes");
     if (!text || m->info.classes == 0) return IMP_OK;
@@ -206,6 +212,7 @@ imp_status imp_metadata_write(imp_ctx *ctx, imp_metadata *md, const imp_model *m
     add_pair(md, "architecture", m->architecture);
     if (m->info.listed) add_pair(md, "channels", md->channels);
     add_pair(md, "flatten", spec->flatten == IMP_FLATTEN_HWC ? "hwc" : "chw");
+    if (imp_zoo_has_head(m)) add_pair(md, "head", "mean");
     add_pair(md, "input.fit", spec->fit == IMP_FIT_SQUASH ? "squash" : "crop");
     add_pair(md, "input.mean", md->numbers[0]);
     add_pair(md, "input.order",

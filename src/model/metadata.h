@@ -19,7 +19,10 @@ imp_status imp_metadata_number(imp_ctx *ctx, const imp_safetensors *st, const ch
 imp_status imp_metadata_numbers(imp_ctx *ctx, const imp_safetensors *st,
     const char *key, size_t out[IMP_MAX_LISTED], size_t *n);
 
-#define IMP_METADATA_PAIRS 13
+/* Can it stand in a file's metadata? UTF-8 can. */
+bool imp_metadata_is_text(const char *text);
+
+#define IMP_METADATA_PAIRS 14
 typedef struct imp_metadata {
     imp_safetensors_pair pairs[IMP_METADATA_PAIRS];
     size_t n;

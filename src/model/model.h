@@ -12,6 +12,7 @@ typedef enum imp_layer_kind {
     IMP_LAYER_CONV, /* stride 1; with ReLU */
     IMP_LAYER_POOL, /* 2 x 2, stride 2 */
     IMP_LAYER_FLATTEN,
+    IMP_LAYER_MEAN,   /* over all places: a number a channel */
     IMP_LAYER_LINEAR, /* with ReLU, but for the last */
 } imp_layer_kind;
 
@@ -54,6 +55,11 @@ struct imp_model {
 imp_status imp_zoo_build(imp_ctx *ctx, imp_model *m, const imp_model_options *options);
 /* Drop all layers from number n on. */
 void imp_zoo_cut(imp_model *m, size_t n);
+/* Behind the last map its mean, and a fully connected layer to the classes: "mean", "fc".
+ * Errors: IMP_ERR_LIMIT. */
+imp_status imp_zoo_add_head(imp_ctx *ctx, imp_model *m, size_t classes);
+/* Does it end so? */
+bool imp_zoo_has_head(const imp_model *m);
 /* Make the tensors of the layers there are: first names and shapes, then memory (zero). */
 imp_status imp_zoo_shapes(imp_ctx *ctx, imp_model *m);
 imp_status imp_zoo_allocate(imp_ctx *ctx, imp_model *m);
@@ -74,6 +80,16 @@ void imp_input_to_blocked(imp_ctx *ctx, const imp_input_spec *spec, size_t count
     const float *rgb, float *blocked);
 void imp_input_gradient_from_blocked(imp_ctx *ctx, const imp_input_spec *spec,
     size_t count, const float *dx, const float *more, float *drgb);
+
+/* --- classify.c --- */
+
+/* Pixels of a picture's short side, of which a crop shows the centre size x size. */
+size_t imp_crop_side(size_t size);
+/* A picture as a network of size x size sees it, brought to that size or to imp_crop_side by
+ * bicubic resizing; [out] rgb: its centre of side x side, planes R, G, B of 0..255. side: size;
+ * of a crop up to imp_crop_side. Errors: IMP_ERR_DATA for a picture too narrow to crop. */
+imp_status imp_fit_picture(imp_ctx *ctx, const imp_picture *picture, imp_fit fit,
+    size_t size, size_t side, float *rgb);
 
 /* --- load.c --- */
 

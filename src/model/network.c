@@ -21,13 +21,23 @@ static void tap(
         if (*name && !strcmp(taps[i], name)) ids[i] = id;
 }
 
+/* Number of the first layer behind that of this name; 0: no name, or none of it. */
+static size_t behind(const imp_model *m, const char *name) {
+    size_t i = name ? imp_zoo_find(m, name) : m->n_layers;
+    return i < m->n_layers ? i + 1 : 0;
+}
+
 imp_id imp_network(imp_graph *g, const imp_model *m, imp_id x,
     const imp_network_options *o, const char *const *taps, imp_id *ids, size_t n) {
     for (size_t i = 0; i < n; i++) ids[i] = IMP_NONE;
-    size_t tensor = 0;
+    size_t tensor = 0, first = behind(m, o->after), trained = behind(m, o->frozen);
     for (size_t i = 0; i < m->n_layers; i++) {
         const imp_layer *l = &m->layers[i];
         imp_pool pool = {o->pooling, 2, 2};
+        if (i < first) {
+            tensor += imp_layer_has_weights(l) ? 2 : 0;
+            continue;
+        }
         switch (l->kind) {
         case IMP_LAYER_POOL:
             x = imp_pool2d(g, x, pool);
@@ -35,9 +45,12 @@ imp_id imp_network(imp_graph *g, const imp_model *m, imp_id x,
         case IMP_LAYER_FLATTEN:
             x = imp_flatten(g, x, m->info.input.flatten);
             break;
+        case IMP_LAYER_MEAN:
+            x = imp_mean(g, x);
+            break;
         default:
-            x = add_weights_layer(
-                g, m, l, x, tensor, i == 0 ? o->first : IMP_PAD_ZERO, o->gradients);
+            x = add_weights_layer(g, m, l, x, tensor, i == 0 ? o->first : IMP_PAD_ZERO,
+                o->gradients && i >= trained);
             tensor += 2;
         }
         tap(l->name, x, taps, ids, n);

@@ -134,6 +134,21 @@ void imp_zoo_cut(imp_model *m, size_t n) {
     m->info.classes = 0;
 }
 
+imp_status imp_zoo_add_head(imp_ctx *ctx, imp_model *m, size_t classes) {
+    imp_layer *grown = realloc(m->layers, (m->n_layers + 2) * sizeof *grown);
+    if (!grown) return imp_fail(ctx, IMP_ERR_LIMIT, "%s: no memory", m->architecture);
+    m->layers = grown;
+    m->layers[m->n_layers++] = (imp_layer){.kind = IMP_LAYER_MEAN, .name = "mean"};
+    m->layers[m->n_layers++] =
+        (imp_layer){.kind = IMP_LAYER_LINEAR, .name = "fc", .outputs = classes};
+    m->info.classes = classes;
+    return IMP_OK;
+}
+
+bool imp_zoo_has_head(const imp_model *m) {
+    return m->n_layers > 1 && m->layers[m->n_layers - 2].kind == IMP_LAYER_MEAN;
+}
+
 /* fc1 .. fcK: the hidden widths, then ten classes. */
 static imp_status build_mlp(imp_ctx *ctx, imp_model *m, const imp_model_options *o) {
     if (o->n_hidden > 16)
