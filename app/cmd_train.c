@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 #include "commands.h"
-#include "impasto/train.h"
+#include "epochs.h"
 #include "report.h"
 #include "signals.h"
 
@@ -100,8 +100,6 @@ typedef struct training {
     imp_train *job;
     imp_train_options options;
     const char *net;
-    size_t epoch; /* the one under way, from 1 */
-    double begun, epoch_begun;
 } training;
 
 /* The output may be none of the data files, by whatever name it is reached. */
@@ -127,19 +125,6 @@ static int load(training *t, const values *v) {
     return status == IMP_OK ? 0 : app_fail(t->ctx, status);
 }
 
-static bool on_batch(void *user, size_t done, size_t of) {
-    const training *t = user;
-    double now = app_seconds(), spent = now - t->begun;
-    double epochs = (double)(t->epoch - 1) + (double)done / (double)of;
-    if (done && app_progress_wanted(false)) {
-        long left = (long)(spent / epochs * ((double)t->options.epochs - epochs) + 0.5);
-        app_progress("epoch %zu/%zu  batch %zu/%zu  %.0f batches/s  %ld:%02ld left",
-            t->epoch, t->options.epochs, done, of,
-            (double)done / (now - t->epoch_begun), left / 60, left % 60);
-    }
-    return !app_interrupted();
-}
-
 static int prepare(training *t, const values *v) {
     static const imp_optimizer kinds[] = {IMP_SGD, IMP_ADAM};
     static const size_t standard[] = {32, 16};
@@ -160,29 +145,9 @@ static int prepare(training *t, const values *v) {
     return status == IMP_OK ? 0 : app_fail(t->ctx, status);
 }
 
-static int train(training *t) {
-    imp_train_on_batch(t->job, on_batch, t);
-    t->begun = app_seconds();
-    for (t->epoch = 1; t->epoch <= t->options.epochs; t->epoch++) {
-        imp_train_progress at;
-        if (app_interrupted()) return 0;
-        t->epoch_begun = app_seconds();
-        imp_status status = imp_train_epoch(t->job, &at);
-        if (status != IMP_OK) return app_fail(t->ctx, status);
-        if (app_interrupted()) return 0;
-        double seconds = app_seconds() - t->begun;
-        app_event(json_pack("{s:s, s:I, s:o, s:o, s:o}", "event", "epoch", "epoch",
-            (json_int_t)t->epoch, "loss", app_json_number(at.loss), "accuracy",
-            app_json_number(at.accuracy), "seconds", app_json_number(seconds)));
-        app_say("epoch %zu/%zu  loss %.6f  accuracy %.4f  %.1f s", t->epoch,
-            t->options.epochs, at.loss, at.accuracy, seconds);
-    }
-    return 0;
-}
-
 static int finish(training *t, const values *v, double started) {
     imp_test_result r;
-    imp_status status = imp_test(t->ctx, t->model, t->test, &r);
+    imp_status status = imp_test(t->ctx, t->model, t->test, &r, NULL);
     if (status == IMP_OK && !isfinite(r.loss)) {
         app_error(
             "train: diverged, the loss on the test set is not finite: try a lower "
@@ -209,6 +174,7 @@ static int finish(training *t, const values *v, double started) {
 static int run(const app_command *self, int argc, char **argv) {
     values v;
     training t = {.ctx = NULL};
+    imp_train_progress last;
     int status;
     double started = app_seconds();
     if (!app_parse(self, &v, argc, argv, &status)) return status;
@@ -221,7 +187,7 @@ static int run(const app_command *self, int argc, char **argv) {
     status = app_open(&t.ctx, &v.common);
     if (!status) status = load(&t, &v);
     if (!status) status = prepare(&t, &v);
-    if (!status) status = train(&t);
+    if (!status) status = app_epochs_run(t.ctx, t.job, t.options.epochs, &last);
     if (!status) status = finish(&t, &v, started);
     imp_train_free(t.job);
     imp_model_free(t.model);

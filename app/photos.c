@@ -48,6 +48,14 @@ static int to_bytes(const imp_picture *picture, imp_photo *out) {
     return 0;
 }
 
+int app_photo_load(imp_ctx *ctx, const char *path, imp_photo *out) {
+    imp_picture picture = {0};
+    int status = app_image_load(ctx, &picture, path, NULL);
+    if (!status) status = to_bytes(&picture, out);
+    imp_picture_free(&picture);
+    return status;
+}
+
 static int load(imp_ctx *ctx, app_photos *p, const char *path) {
     imp_picture picture = {0};
     int status = app_image_load(ctx, &picture, path, NULL);

@@ -20,4 +20,8 @@ typedef struct app_photos {
 int app_photos_load(imp_ctx *ctx, app_photos *p, const app_names *folders);
 void app_photos_free(app_photos *p);
 
+/* One picture as bytes, of its own size; out->rgb is to be freed with free. Returns the exit
+ * status, said. */
+int app_photo_load(imp_ctx *ctx, const char *path, imp_photo *out);
+
 #endif

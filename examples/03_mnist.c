@@ -31,23 +31,23 @@ static imp_status prepare(session *s, const char *folder, imp_train_options *o) 
 
 static imp_status train_and_test(session *s, size_t epochs) {
     imp_test_result t;
+    size_t confusion[10][10]; /* [label][prediction] */
     for (size_t i = 0; i < epochs; i++) {
         imp_train_progress p;
         imp_status r = imp_train_epoch(s->job, &p);
         if (r) return r;
         printf("epoch %2zu  loss %.4f  accuracy %.4f\n", p.epoch, p.loss, p.accuracy);
     }
-    imp_status r = imp_test(s->ctx, s->model, s->test_set, &t);
+    imp_status r = imp_test(s->ctx, s->model, s->test_set, &t, confusion[0]);
     if (r) return r;
     printf("test      loss %.4f  accuracy %.4f (%zu of %zu)\n", t.loss, t.accuracy,
         t.correct, t.count);
     for (size_t label = 0; label < 10; label++) { /* what is each digit taken for? */
         size_t wrong = label == 0;
         for (size_t k = 0; k < 10; k++)
-            if (k != label && t.confusion[label][k] > t.confusion[label][wrong])
-                wrong = k;
+            if (k != label && confusion[label][k] > confusion[label][wrong]) wrong = k;
         printf("%zu: right %4zu, most often mistaken for %zu (%zu)\n", label,
-            t.confusion[label][label], wrong, t.confusion[label][wrong]);
+            confusion[label][label], wrong, confusion[label][wrong]);
     }
     return IMP_OK;
 }

@@ -14,7 +14,7 @@
  *         if (imp_train_epoch(job, &p) != IMP_OK) return 1;
  *     imp_train_free(job);
  *     imp_test_result r;
- *     if (imp_test(ctx, model, test_set, &r) != IMP_OK) return 1;
+ *     if (imp_test(ctx, model, test_set, &r, NULL) != IMP_OK) return 1;
  *     printf("accuracy %.4f\n", r.accuracy);
  *     imp_model_free(model);
  */
@@ -28,6 +28,29 @@
 extern "C" {
 #endif
 
+/* A decoded picture: height rows of width pixels, each the bytes R, G, B. */
+typedef struct imp_photo {
+    size_t width, height;
+    const uint8_t *rgb;
+} imp_photo;
+
+/* Where pictures come from: numbers 0 .. count-1. read is called by one thread at a time; what it
+ * gives is borrowed until the next call. false: cannot be read; who asked for it then ends with
+ * IMP_ERR_DATA. */
+typedef struct imp_photos {
+    size_t count;
+    bool (*read)(void *user, size_t i, imp_photo *out);
+    void *user;
+} imp_photos;
+
+/* Pictures of any size as a data set for model, a classifier of three channels: each is read
+ * once, fitted as the model wants it (imp_classify), and kept with what a crop leaves around its
+ * centre, so that a view can be moved. labels: the class of each picture, below the model's
+ * classes. Errors: IMP_ERR_DATA for one that cannot be read or cropped, IMP_ERR_ARG for a label
+ * out of range, IMP_ERR_MODEL for another model, IMP_ERR_LIMIT. */
+IMP_API IMP_MUST_USE imp_status imp_dataset_from_photos(imp_ctx *ctx, imp_dataset **out,
+    const imp_model *model, const imp_photos *photos, const size_t *labels);
+
 typedef enum imp_schedule { IMP_COSINE, IMP_CONSTANT } imp_schedule;
 
 typedef struct imp_train_options {
@@ -35,62 +58,72 @@ typedef struct imp_train_options {
     imp_optimizer optimizer;
     double rate;     /* at the first batch; cosine: falls to 0 at the last */
     double momentum; /* SGD */
+    double decay;    /* Adam: of the weights, not of the biases (nn.h) */
     imp_schedule schedule;
-    size_t shift;  /* each picture is moved by up to this many pixels, at random */
-    uint64_t seed; /* the order of the samples */
+    size_t shift; /* each picture is moved by up to this many pixels, at random */
+    bool mirror;  /* and mirrored in every other epoch */
+    double
+        validation; /* share of each class that is held out, never learnt from: 0 to below 1 */
+    const char
+        *frozen; /* this layer and those before it stay as they are, but for a factor a
+                           channel: see imp_train_prepare; NULL: none; borrowed */
+    size_t
+        views; /* frozen to the last layer but one: different views of a picture, 1 to 64 */
+    uint64_t seed; /* which samples are held out, their order and views */
 } imp_train_options;
 
-/* Good values for an architecture ("mlp", "lenet") and an optimiser. */
+/* Good values for an architecture ("mlp", "lenet", "vgg19") and an optimiser. */
 IMP_API imp_train_options imp_train_defaults(
     const char *architecture, imp_optimizer kind);
 
 typedef struct imp_train_progress {
-    size_t epoch;    /* epochs done */
-    double loss;     /* mean over the epoch's samples, as they were met */
-    double accuracy; /* the same, 0..1 */
+    size_t epoch;            /* epochs done */
+    double loss;             /* mean over the epoch's samples, as they were met */
+    double accuracy;         /* the same, 0..1 */
+    size_t validation_count; /* pictures held out; 0: none */
+    double validation_loss,
+        validation_accuracy; /* theirs, after the epoch; NaN: none */
 } imp_train_progress;
 
 typedef struct imp_train imp_train;
 
-/* A job that trains model on set; both borrowed until imp_train_free.
- * Errors: IMP_ERR_ARG where sizes do not fit or an option is out of range. */
+/* A job that trains model on set; both borrowed until imp_train_free. The set's classes and
+ * channels are the model's; its pictures are as high and wide as the model's input, those for
+ * cropping of three channels 8/7 of that (imp_dataset_from_photos).
+ * Errors: IMP_ERR_ARG for an option out of range, IMP_ERR_MODEL, IMP_ERR_DATA where model and set
+ * do not fit. */
 IMP_API IMP_MUST_USE imp_status imp_train_new(imp_ctx *ctx, imp_train **out,
     imp_model *model, const imp_dataset *set, const imp_train_options *options);
+/* Told what is done, of how much; false from it ends that early. */
+typedef bool (*imp_train_callback)(void *user, size_t done, size_t of);
+/* What goes before the first epoch; nothing for most networks. A model of imp_model_classifier is
+ * run over pictures, and each channel of its last map multiplied by 1 / (its mean's rms over
+ * them), the last layer's weights divided by it: the same function, of features of one size. Where
+ * its convolutions are frozen, all pictures in all views are run, and what comes out is kept, to
+ * be learnt from in all epochs. The callback is told the views done; false: the rest is done by
+ * the next call. Errors: IMP_ERR_LIMIT. */
+IMP_API IMP_MUST_USE imp_status imp_train_prepare(imp_train *job);
 /* One pass over the set in whole batches, in an order of its own; what is left over (less
- * than a batch) waits for the next epoch's order. The callback, where there is one, is
+ * than a batch) waits for the next epoch's order. Prepares where that is not done; where the
+ * callback ends that early, no epoch is done. The callback, where there is one, is
  * told the batches done and the batches of the epoch; false from it ends the epoch
- * early. Errors: IMP_ERR_NUMERIC where the loss is not finite. */
+ * early, without validation. Errors: IMP_ERR_NUMERIC where the loss is not finite. */
 IMP_API IMP_MUST_USE imp_status imp_train_epoch(
     imp_train *job, imp_train_progress *out);
 IMP_API void imp_train_on_batch(
-    imp_train *job, bool (*callback)(void *user, size_t done, size_t of), void *user);
+    imp_train *job, imp_train_callback callback, void *user);
 IMP_API void imp_train_free(imp_train *job);
 
 typedef struct imp_test_result {
     size_t count, correct;
     double accuracy, loss;
-    size_t confusion[10][10]; /* [label][prediction] */
 } imp_test_result;
-IMP_API IMP_MUST_USE imp_status imp_test(
-    imp_ctx *ctx, const imp_model *model, const imp_dataset *set, imp_test_result *out);
+/* [out] confusion: classes x classes counts, row by row: of each label the predictions; NULL: not
+ * wanted. Errors: as imp_train_new, of model and set. */
+IMP_API IMP_MUST_USE imp_status imp_test(imp_ctx *ctx, const imp_model *model,
+    const imp_dataset *set, imp_test_result *out, size_t *confusion);
 
 /* --- features: a narrow network that has learnt a teacher's feature maps --- */
-
-/* A decoded picture: height rows of width pixels, each the bytes R, G, B. */
-typedef struct imp_photo {
-    size_t width, height;
-    const uint8_t *rgb;
-} imp_photo;
-
-/* Where pictures come from: numbers 0 .. count-1, at least 2; every 20th, from number 0 on, is
- * held out, never learnt from. read is called in a thread of the job's own, one call at a time;
- * what it gives is borrowed until the next call. false: cannot be read; the job then ends with
- * IMP_ERR_DATA. */
-typedef struct imp_photos {
-    size_t count;
-    bool (*read)(void *user, size_t i, imp_photo *out);
-    void *user;
-} imp_photos;
 
 typedef struct imp_features_options {
     double
@@ -125,7 +158,9 @@ typedef struct imp_features imp_features;
 
 /* A job that distils teacher, a VGG of three channels, up to relu5_1: each layer of the new
  * network learns a telling subset of that layer's channels in the teacher. Runs the teacher over
- * 24 batches to choose them. All are borrowed until imp_features_free.
+ * 24 batches to choose them. Of the photos, at least 2, every 20th, from number 0 on, is held out,
+ * never learnt from; they are read in a thread of the job's own. All are borrowed until
+ * imp_features_free.
  * Errors: IMP_ERR_ARG for an option out of range, IMP_ERR_MODEL for another teacher,
  * IMP_ERR_DATA for pictures that cannot be read. */
 IMP_API IMP_MUST_USE imp_status imp_features_new(imp_ctx *ctx, imp_features **out,

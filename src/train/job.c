@@ -10,179 +10,157 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A network with its loss, for batches of one size. */
-typedef struct batch_graph {
-    imp_graph *g;
-    imp_id x, labels, logits, loss;
-    size_t batch;
-    float *pictures, *classes, *scores; /* of one batch, plain */
-} batch_graph;
-
-static void batch_graph_free(batch_graph *b) {
-    imp_graph_free(b->g);
-    free(b->pictures);
-    free(b->classes);
-    free(b->scores);
-}
-
-static imp_status batch_graph_new(
-    imp_ctx *ctx, batch_graph *b, const imp_model *m, size_t batch, bool train) {
-    memset(b, 0, sizeof *b);
-    b->batch = batch;
-    b->g = imp_graph_new(ctx);
-    if (!b->g) return imp_fail(ctx, IMP_ERR_LIMIT, "train: no memory");
-    imp_shape shape = imp_model_input_shape(m, batch);
-    b->x = imp_graph_input(b->g, "pictures", shape, false);
-    b->labels =
-        imp_graph_input(b->g, "labels", (imp_shape){batch, 1, 1, 1, IMP_MAP}, false);
-    imp_network_options options = {.gradients = train};
-    b->logits = imp_network(b->g, m, b->x, &options, NULL, NULL, 0);
-    imp_graph_keep(b->g, b->logits);
-    b->loss = imp_cross_entropy(b->g, b->logits, b->labels);
-    imp_graph_loss(b->g, b->loss, 1.0);
-    imp_status s = imp_graph_plan(b->g, train);
-    if (s) return s;
-    b->pictures = malloc(imp_plain_count(shape) * sizeof(float));
-    b->classes = malloc(batch * sizeof(float));
-    b->scores = malloc(batch * m->info.classes * sizeof(float));
-    return b->pictures && b->classes && b->scores
-               ? IMP_OK
-               : imp_fail(ctx, IMP_ERR_LIMIT, "train: no memory");
-}
-
-/* A picture moved down by dy and right by dx, as the network wants it; what comes in at
- * the edges is black. */
-static void write_picture(const imp_input_spec *spec, const imp_dataset *set, size_t id,
-    long dy, long dx, float *out) {
-    long high = (long)imp_dataset_height(set), wide = (long)imp_dataset_width(set);
-    const uint8_t *image = imp_dataset_image(set, id);
-    float scale = spec->range / 255.0f / spec->std[0];
-    float offset = spec->mean[0] / spec->std[0];
-    long left = dx > 0 ? dx : 0, right = dx > 0 ? wide : wide + dx;
-    for (long h = 0; h < high; h++, out += wide) {
-        bool inside = h - dy >= 0 && h - dy < high;
-        for (long w = 0; w < wide; w++) out[w] = -offset;
-        for (long w = left; inside && w < right; w++)
-            out[w] = (float)image[(h - dy) * wide + w - dx] * scale - offset;
-    }
-}
-
-/* How far sample `id` is moved along one axis in this epoch: -reach .. reach. */
-static long shift_of(uint64_t seed, size_t id, size_t axis, size_t reach) {
-    double u = imp_uniform(seed, 2 * id + axis);
-    return (long)(u * (double)(2 * reach + 1)) - (long)reach;
-}
-
-/* Where a batch comes from: order[0], order[1], ... or, NULL, from `first` on; each picture
- * moved by up to `reach` pixels. */
-typedef struct batch_source {
-    const imp_model *m;
-    const imp_dataset *set;
-    const size_t *order;
-    size_t first, reach;
-    uint64_t seed;
-} batch_source;
-
-typedef struct write_job {
-    const batch_graph *b;
-    const batch_source *from;
-} write_job;
-
-#define PICTURES_AT_ONCE 8
-
-static void write_task(void *arg, size_t task, int thread) {
-    (void)thread;
-    const write_job *j = arg;
-    const batch_source *f = j->from;
-    size_t pixels = imp_dataset_height(f->set) * imp_dataset_width(f->set);
-    size_t first = task * PICTURES_AT_ONCE, left = j->b->batch - first;
-    size_t end = first + (left < PICTURES_AT_ONCE ? left : PICTURES_AT_ONCE);
-    for (size_t i = first; i < end; i++) {
-        size_t id = f->order ? f->order[i] : f->first + i;
-        write_picture(&f->m->info.input, f->set, id, shift_of(f->seed, id, 0, f->reach),
-            shift_of(f->seed, id, 1, f->reach), j->b->pictures + i * pixels);
-        j->b->classes[i] = (float)imp_dataset_label(f->set, id);
-    }
-}
-
-static imp_status write_batch(imp_ctx *ctx, const batch_graph *b, batch_source from) {
-    write_job j = {b, &from};
-    size_t tasks = (b->batch + PICTURES_AT_ONCE - 1) / PICTURES_AT_ONCE;
-    imp_parallel(ctx, tasks, write_task, &j);
-    imp_status s = imp_graph_write(b->g, b->x, b->pictures);
-    return s ? s : imp_graph_write(b->g, b->labels, b->classes);
-}
-
-static size_t best_class(const float *scores, size_t classes) {
-    size_t best = 0;
-    for (size_t c = 1; c < classes; c++)
-        if (scores[c] > scores[best]) best = c;
-    return best;
-}
-
-static imp_status check_set(imp_ctx *ctx, const imp_model *m, const imp_dataset *set) {
-    size_t size = m->info.input.size;
-    if (m->info.classes != 10 || m->info.input.channels != 1)
-        return imp_fail(ctx, IMP_ERR_MODEL,
-            "model %s: expected a classifier of grey pictures into 10 classes",
-            m->architecture);
-    if (imp_dataset_height(set) != size || imp_dataset_width(set) != size)
-        return imp_fail(ctx, IMP_ERR_DATA,
-            "data: pictures: expected %zu x %zu, found %zu x %zu", size, size,
-            imp_dataset_height(set), imp_dataset_width(set));
-    if (imp_dataset_count(set) == 0)
-        return imp_fail(ctx, IMP_ERR_DATA, "data: expected pictures, found none");
-    return IMP_OK;
-}
-
-/* --- training --- */
+#define MOST_SHIFT 128
+#define SURVEYED   256 /* pictures that tell how large the features are */
 
 struct imp_train {
     imp_ctx *ctx;
     imp_model *model;
-    const imp_dataset *set;
     imp_train_options options;
-    batch_graph graph;
-    imp_gradient **optimiser; /* one a tensor */
+    imp_network_options learning;
+    imp_source source;
+    imp_batch batch;
+    imp_sample *samples;      /* of a batch */
+    imp_gradient **optimiser; /* one a tensor; NULL: it is frozen */
     imp_id *parameter;        /* its id in the graph */
+    size_t *learnt, *held;    /* pictures' numbers: those learnt from, those held out */
+    size_t n_learnt, n_held;
     size_t *order;
+    bool prepared;
+    imp_bank bank; /* of frozen layers, while it is made and used */
+    size_t *first_row;
     size_t epoch, step;
-    bool (*callback)(void *user, size_t done, size_t of);
+    imp_train_callback callback;
     void *user;
 };
 
 imp_train_options imp_train_defaults(const char *architecture, imp_optimizer kind) {
     bool lenet = !strcmp(architecture, "lenet");
-    imp_train_options o = {.epochs = 10,
-        .batch = 100,
+    bool vgg = !strncmp(architecture, "vgg", 3);
+    imp_train_options o = {.epochs = vgg ? 30 : 10,
+        .batch = vgg ? 16 : 100,
         .optimizer = kind,
         .schedule = IMP_COSINE,
         .shift = lenet ? 1 : 0,
+        .mirror = vgg,
+        .views = 2,
         .seed = 1};
     if (kind == IMP_ADAM) {
         o.rate = lenet ? 2e-3 : 1e-3;
     } else {
-        o.rate = lenet ? 0.01 : 0.1;
-        o.momentum = lenet ? 0.9 : 0.0;
+        o.rate = lenet || vgg ? 0.01 : 0.1;
+        o.momentum = lenet || vgg ? 0.9 : 0.0;
     }
     return o;
 }
+
+/* --- what is refused --- */
 
 static imp_status check_options(
     imp_ctx *ctx, const imp_train_options *o, size_t samples) {
     if (o->batch < 1 || o->batch > samples || o->batch > 65536)
         return imp_fail(ctx, IMP_ERR_ARG, "batch: expected 1 to %zu, found %zu",
             samples < 65536 ? samples : 65536, o->batch);
-    if (o->shift > 64)
-        return imp_fail(
-            ctx, IMP_ERR_ARG, "shift: expected 0 to 64, found %zu", o->shift);
+    if (o->shift > MOST_SHIFT)
+        return imp_fail(ctx, IMP_ERR_ARG, "shift: expected 0 to %d, found %zu",
+            MOST_SHIFT, o->shift);
     if (o->epochs < 1) return imp_fail(ctx, IMP_ERR_ARG, "epochs: expected 1 or more");
     if (!isfinite(o->rate) || o->rate <= 0.0)
         return imp_fail(
             ctx, IMP_ERR_ARG, "rate: expected a positive number, found %g", o->rate);
     if (o->optimizer != IMP_SGD && o->optimizer != IMP_ADAM)
         return imp_fail(ctx, IMP_ERR_ARG, "optimizer: expected SGD or Adam");
+    if (o->views < 1 || o->views > 64)
+        return imp_fail(
+            ctx, IMP_ERR_ARG, "views: expected 1 to 64, found %zu", o->views);
     return IMP_OK;
+}
+
+static imp_status check_set(imp_ctx *ctx, const imp_model *m, const imp_dataset *set) {
+    const imp_input_spec *in = &m->info.input;
+    size_t channels = imp_dataset_channels(set), classes = imp_dataset_classes(set);
+    bool crop = channels == 3 && in->fit == IMP_FIT_CROP;
+    size_t side = crop ? imp_crop_side(in->size) : in->size;
+    if (m->info.classes != classes || in->channels != channels)
+        return imp_fail(ctx, IMP_ERR_MODEL,
+            "model %s: expected a classifier of pictures of %zu channels into %zu "
+            "classes, found one of %zu into %zu",
+            m->architecture, channels, classes, in->channels, m->info.classes);
+    if (imp_dataset_height(set) != side || imp_dataset_width(set) != side)
+        return imp_fail(ctx, IMP_ERR_DATA,
+            "data: pictures: expected %zu x %zu, found %zu x %zu", side, side,
+            imp_dataset_height(set), imp_dataset_width(set));
+    if (imp_dataset_count(set) == 0)
+        return imp_fail(ctx, IMP_ERR_DATA, "data: expected pictures, found none");
+    return IMP_OK;
+}
+
+static imp_status check_frozen(imp_ctx *ctx, const imp_model *m, const char *frozen) {
+    if (!frozen || imp_zoo_find(m, frozen) + 1 < m->n_layers) return IMP_OK;
+    return imp_fail(ctx, IMP_ERR_ARG,
+        "frozen: expected a layer of the network but for its last one, found %s",
+        frozen);
+}
+
+/* --- which pictures are learnt from, and which are held out --- */
+
+/* A share of each class, but never all of it. */
+static imp_status split(imp_train *job, const imp_dataset *set) {
+    size_t n = imp_dataset_count(set), classes = imp_dataset_classes(set);
+    size_t *members = malloc(2 * n * sizeof *members), *order = members + n;
+    if (!members) return imp_fail(job->ctx, IMP_ERR_LIMIT, "train: no memory");
+    bool *is_held = calloc(n, sizeof *is_held);
+    uint64_t seed = imp_random(job->options.seed, UINT64_MAX);
+    for (size_t c = 0; is_held && c < classes; c++) {
+        size_t count = 0;
+        for (size_t i = 0; i < n; i++)
+            if ((size_t)imp_dataset_label(set, i) == c) members[count++] = i;
+        size_t out = (size_t)(job->options.validation * (double)count + 0.5);
+        if (out == count && out) out--;
+        imp_shuffle(imp_random(seed, c), order, count);
+        for (size_t k = 0; k < out; k++) is_held[members[order[k]]] = true;
+    }
+    for (size_t i = 0; is_held && i < n; i++) {
+        if (is_held[i])
+            job->held[job->n_held++] = i;
+        else
+            job->learnt[job->n_learnt++] = i;
+    }
+    bool good = is_held != NULL;
+    free(members);
+    free(is_held);
+    return good ? IMP_OK : imp_fail(job->ctx, IMP_ERR_LIMIT, "train: no memory");
+}
+
+/* --- making a job --- */
+
+static imp_status make_lists(imp_train *job) {
+    const imp_train_options *o = &job->options;
+    size_t n = imp_dataset_count(job->source.set);
+    if (!(o->validation >= 0 && o->validation < 1))
+        return imp_fail(job->ctx, IMP_ERR_ARG,
+            "validation: expected a share of 0 to below 1, found %g", o->validation);
+    job->learnt = malloc(n * sizeof *job->learnt);
+    job->held = malloc(n * sizeof *job->held);
+    job->order = malloc(n * sizeof *job->order);
+    job->first_row = calloc(n, sizeof *job->first_row);
+    if (!job->learnt || !job->held || !job->order || !job->first_row)
+        return imp_fail(job->ctx, IMP_ERR_LIMIT, "train: no memory");
+    imp_status s = split(job, job->source.set);
+    if (!s) s = check_options(job->ctx, o, job->n_learnt);
+    if (s) return s;
+    job->samples = malloc(o->batch * sizeof *job->samples);
+    return job->samples ? IMP_OK
+                        : imp_fail(job->ctx, IMP_ERR_LIMIT, "train: no memory");
+}
+
+/* Are all weights frozen but for the last layer's? */
+static bool learns_last_alone(const imp_train *job) {
+    const imp_model *m = job->model;
+    if (!job->options.frozen) return false;
+    size_t i = imp_zoo_find(m, job->options.frozen) + 1;
+    while (i + 1 < m->n_layers && !imp_layer_has_weights(&m->layers[i])) i++;
+    return i + 1 == m->n_layers;
 }
 
 static imp_status make_optimisers(imp_train *job) {
@@ -191,10 +169,15 @@ static imp_status make_optimisers(imp_train *job) {
     job->parameter = calloc(m->n_tensors, sizeof *job->parameter);
     if (!job->optimiser || !job->parameter)
         return imp_fail(job->ctx, IMP_ERR_LIMIT, "train: no memory");
-    imp_gradient_options options = {
-        .kind = job->options.optimizer, .momentum = job->options.momentum};
     for (size_t i = 0; i < m->n_tensors; i++) {
-        job->parameter[i] = imp_graph_find(job->graph.g, m->tensors[i].name);
+        bool weights = m->tensors[i].shape.layout == IMP_WEIGHT;
+        imp_gradient_options options = {.kind = job->options.optimizer,
+            .momentum = job->options.momentum,
+            .decay = weights ? job->options.decay : 0};
+        job->parameter[i] = imp_graph_find(job->batch.g, m->tensors[i].name);
+        if (job->parameter[i] == IMP_NONE ||
+            !imp_graph_gradient(job->batch.g, job->parameter[i]))
+            continue;
         imp_status s = imp_gradient_new(job->ctx, &job->optimiser[i],
             imp_blocked_count(m->tensors[i].shape), &options);
         if (s) return s;
@@ -202,28 +185,74 @@ static imp_status make_optimisers(imp_train *job) {
     return IMP_OK;
 }
 
+/* Rows for each picture in all its views, or for some as they are. */
+static imp_status list_rows(imp_train *job) {
+    bool last = learns_last_alone(job);
+    size_t views = last ? job->options.views : 1;
+    size_t n = last ? job->n_learnt : imp_least(job->n_learnt, SURVEYED), row = 0;
+    size_t n_held = last ? job->n_held : 0, all;
+    if (!imp_mul(&all, n, views) || !imp_add_size(&all, all, n_held))
+        return imp_fail(job->ctx, IMP_ERR_LIMIT, "train: too many views");
+    imp_status s = imp_bank_new(job->ctx, &job->bank, job->model, all);
+    if (s) return s;
+    imp_shuffle(
+        imp_random(job->options.seed, UINT64_MAX - 1), job->order, job->n_learnt);
+    for (size_t i = 0; i < n; i++) {
+        size_t id = job->learnt[last ? i : job->order[i]];
+        job->first_row[id] = row;
+        for (size_t v = 0; v < views; v++)
+            job->bank.samples[row++] = (imp_sample){id, last ? v : IMP_PLAIN};
+    }
+    for (size_t i = 0; i < n_held; i++) {
+        job->first_row[job->held[i]] = row;
+        job->bank.samples[row++] = (imp_sample){job->held[i], IMP_PLAIN};
+    }
+    return IMP_OK;
+}
+
+/* What is learnt, and from what: pictures, or the rows that the bank will have. */
+static imp_status start(imp_train *job) {
+    const imp_model *m = job->model;
+    bool rows = learns_last_alone(job), head = imp_zoo_has_head(m);
+    imp_status s = IMP_OK;
+    job->learning = (imp_network_options){
+        .gradients = true, .frozen = rows ? NULL : job->options.frozen};
+    if (rows) job->learning.after = m->layers[m->n_layers - 2].name;
+    job->prepared = !rows && !head;
+    if (!job->prepared) s = list_rows(job);
+    job->source.width = job->bank.width;
+    if (!s)
+        s = imp_batch_new(
+            job->ctx, &job->batch, &job->source, job->options.batch, &job->learning);
+    return s ? s : make_optimisers(job);
+}
+
 imp_status imp_train_new(imp_ctx *ctx, imp_train **out, imp_model *model,
     const imp_dataset *set, const imp_train_options *options) {
     *out = NULL;
     imp_status s = check_set(ctx, model, set);
-    if (!s) s = check_options(ctx, options, imp_dataset_count(set));
+    if (!s) s = check_frozen(ctx, model, options->frozen);
     if (s) return s;
     imp_train *job = calloc(1, sizeof *job);
     if (!job) return imp_fail(ctx, IMP_ERR_LIMIT, "train: no memory");
     job->ctx = ctx;
     job->model = model;
-    model->info.random = false;
-    job->set = set;
     job->options = *options;
-    job->order = malloc(imp_dataset_count(set) * sizeof *job->order);
-    if (!job->order) s = imp_fail(ctx, IMP_ERR_LIMIT, "train: no memory");
-    if (!s) s = batch_graph_new(ctx, &job->graph, model, options->batch, true);
-    if (!s) s = make_optimisers(job);
-    if (s)
+    job->source = (imp_source){.m = model,
+        .set = set,
+        .shift = options->shift,
+        .mirror = options->mirror,
+        .views = options->views,
+        .seed = options->seed};
+    s = make_lists(job);
+    if (!s) s = start(job);
+    if (s) {
         imp_train_free(job);
-    else
-        *out = job;
-    return s;
+        return s;
+    }
+    model->info.random = false;
+    *out = job;
+    return IMP_OK;
 }
 
 void imp_train_free(imp_train *job) {
@@ -233,15 +262,39 @@ void imp_train_free(imp_train *job) {
     free(job->optimiser);
     free(job->parameter);
     free(job->order);
-    batch_graph_free(&job->graph);
+    free(job->learnt);
+    free(job->held);
+    free(job->first_row);
+    free(job->samples);
+    imp_bank_free(&job->bank);
+    imp_batch_free(&job->batch);
     free(job);
 }
 
-void imp_train_on_batch(
-    imp_train *job, bool (*callback)(void *user, size_t done, size_t of), void *user) {
+void imp_train_on_batch(imp_train *job, imp_train_callback callback, void *user) {
     job->callback = callback;
     job->user = user;
 }
+
+imp_status imp_train_prepare(imp_train *job) {
+    if (job->prepared) return IMP_OK;
+    bool last = learns_last_alone(job);
+    imp_status s =
+        imp_bank_fill(job->ctx, &job->bank, &job->source, job->callback, job->user);
+    if (s || job->bank.done < job->bank.n) return s;
+    if (imp_zoo_has_head(job->model))
+        imp_bank_scale(&job->bank, job->model, job->bank.n - (last ? job->n_held : 0));
+    if (last) {
+        job->source.rows = job->bank.rows;
+        job->source.first_row = job->first_row;
+    } else {
+        imp_bank_free(&job->bank);
+    }
+    job->prepared = true;
+    return IMP_OK;
+}
+
+/* --- an epoch --- */
 
 static double rate_at(const imp_train *job, size_t batches) {
     if (job->options.schedule == IMP_CONSTANT) return job->options.rate;
@@ -249,93 +302,82 @@ static double rate_at(const imp_train *job, size_t batches) {
 }
 
 static void step(imp_train *job, double rate) {
-    imp_graph_backward(job->graph.g);
+    imp_graph_backward(job->batch.g);
     for (size_t i = 0; i < job->model->n_tensors; i++)
-        imp_gradient_step(job->optimiser[i], job->model->tensors[i].blocked,
-            imp_graph_gradient(job->graph.g, job->parameter[i]), rate);
+        if (job->optimiser[i])
+            imp_gradient_step(job->optimiser[i], job->model->tensors[i].blocked,
+                imp_graph_gradient(job->batch.g, job->parameter[i]), rate);
     job->step++;
 }
 
 /* Forward, backward and a step on one batch; its loss and its right answers. */
 static imp_status train_batch(
     imp_train *job, const size_t *order, double rate, double *loss, size_t *correct) {
-    batch_graph *b = &job->graph;
-    imp_status s = write_batch(job->ctx, b,
-        (batch_source){.m = job->model,
-            .set = job->set,
-            .order = order,
-            .reach = job->options.shift,
-            .seed = imp_random(job->options.seed, ~(uint64_t)job->epoch)});
+    imp_batch *b = &job->batch;
+    for (size_t i = 0; i < b->size; i++)
+        job->samples[i] = (imp_sample){job->learnt[order[i]], job->epoch};
+    imp_status s = imp_batch_write(job->ctx, b, &job->source, job->samples);
     if (s) return s;
     *loss = imp_graph_forward(b->g);
     if (!isfinite(*loss))
         return imp_fail(job->ctx, IMP_ERR_NUMERIC,
             "step %zu: the loss is not finite: try a lower rate", job->step);
     s = imp_graph_read(b->g, b->logits, b->scores);
-    for (size_t i = 0; i < b->batch && !s; i++)
-        *correct += best_class(b->scores + i * job->model->info.classes,
-                        job->model->info.classes) == (size_t)b->classes[i];
+    for (size_t i = 0; i < b->size && !s; i++)
+        *correct += imp_batch_best(b, i) == (size_t)b->classes[i];
     step(job, rate);
     return s;
 }
 
+/* How well those held out are told, where there are any. */
+static imp_status validate(imp_train *job, imp_train_progress *out) {
+    imp_network_options o = {.after = job->learning.after};
+    imp_test_result r = {.loss = NAN, .accuracy = NAN};
+    imp_status s = IMP_OK;
+    if (job->n_held)
+        s = imp_batch_evaluate(
+            job->ctx, &job->source, &o, job->held, job->n_held, &r, NULL);
+    out->validation_count = r.count;
+    out->validation_loss = r.loss;
+    out->validation_accuracy = r.accuracy;
+    return s;
+}
+
 imp_status imp_train_epoch(imp_train *job, imp_train_progress *out) {
-    size_t count = imp_dataset_count(job->set), batch = job->options.batch;
-    size_t batches = count / batch, correct = 0, done = 0;
+    size_t batch = job->options.batch, batches = job->n_learnt / batch;
+    size_t correct = 0, done = 0;
     double sum = 0.0;
-    imp_shuffle(imp_random(job->options.seed, job->epoch), job->order, count);
-    for (; done < batches; done++) {
+    bool stopped = false;
+    *out = (imp_train_progress){job->epoch, NAN, NAN, 0, NAN, NAN};
+    imp_status s = imp_train_prepare(job);
+    if (s || !job->prepared) return s;
+    imp_shuffle(imp_random(job->options.seed, job->epoch), job->order, job->n_learnt);
+    while (done < batches && !stopped) {
         double loss;
-        imp_status s = train_batch(
+        s = train_batch(
             job, job->order + done * batch, rate_at(job, batches), &loss, &correct);
         if (s) return s;
         sum += loss;
-        if (job->callback && !job->callback(job->user, done + 1, batches)) {
-            done++;
-            break;
-        }
+        done++;
+        stopped = job->callback && !job->callback(job->user, done, batches);
     }
-    job->epoch++;
-    *out = (imp_train_progress){.epoch = job->epoch,
-        .loss = sum / (double)done,
-        .accuracy = (double)correct / (double)(done * batch)};
-    return IMP_OK;
+    out->epoch = ++job->epoch;
+    out->loss = sum / (double)done;
+    out->accuracy = (double)correct / (double)(done * batch);
+    return stopped ? IMP_OK : validate(job, out);
 }
 
 /* --- testing --- */
 
-#define TEST_BATCH 100
-
-imp_status imp_test(
-    imp_ctx *ctx, const imp_model *m, const imp_dataset *set, imp_test_result *out) {
-    memset(out, 0, sizeof *out);
+imp_status imp_test(imp_ctx *ctx, const imp_model *m, const imp_dataset *set,
+    imp_test_result *out, size_t *confusion) {
+    imp_source source = {.m = m, .set = set};
+    imp_network_options o = {0};
+    *out = (imp_test_result){0};
     imp_status s = check_set(ctx, m, set);
     if (s) return s;
-    batch_graph b;
-    s = batch_graph_new(ctx, &b, m, TEST_BATCH, false);
-    out->count = imp_dataset_count(set);
-    for (size_t first = 0; first < out->count && !s; first += TEST_BATCH) {
-        size_t n = out->count - first < TEST_BATCH ? out->count - first : TEST_BATCH;
-        if (n < b.batch) { /* what is left over is a smaller batch */
-            batch_graph_free(&b);
-            s = batch_graph_new(ctx, &b, m, n, false);
-        }
-        if (!s)
-            s = write_batch(
-                ctx, &b, (batch_source){.m = m, .set = set, .first = first});
-        if (s) break;
-        double loss = imp_graph_forward(b.g);
-        s = imp_graph_read(b.g, b.logits, b.scores);
-        for (size_t i = 0; i < n && !s; i++) {
-            size_t label = (size_t)b.classes[i],
-                   found = best_class(b.scores + i * 10, 10);
-            out->confusion[label][found]++;
-            out->correct += label == found;
-        }
-        out->loss += loss * (double)n;
-    }
-    out->loss /= (double)out->count;
-    out->accuracy = (double)out->correct / (double)out->count;
-    batch_graph_free(&b);
-    return s;
+    size_t classes = m->info.classes;
+    if (confusion) memset(confusion, 0, classes * classes * sizeof *confusion);
+    return imp_batch_evaluate(
+        ctx, &source, &o, NULL, imp_dataset_count(set), out, confusion);
 }

@@ -15,6 +15,69 @@
  * steps, falls to 0 along half a cosine over all (Loshchilov & Hutter 2017, eq. 5). */
 double imp_rate_at(double rate, size_t warm, size_t step, size_t steps);
 
+/* --- batch.c: batches of a data set, and a network that is run on them --- */
+
+/* A picture in a view: a number that says how it is moved and mirrored. */
+#define IMP_PLAIN SIZE_MAX /* as it is */
+typedef struct imp_sample {
+    size_t id, view;
+} imp_sample;
+
+/* Where batches come from: pictures, or what a bank has of them. */
+typedef struct imp_source {
+    const imp_model *m;
+    const imp_dataset *set;
+    size_t shift;
+    bool mirror;
+    uint64_t seed;
+    const float *rows;       /* NULL: the pictures themselves */
+    size_t width;            /* of a row */
+    size_t views;            /* rows of a picture that has more than one */
+    const size_t *first_row; /* of each picture */
+} imp_source;
+
+/* A network for batches of one size. */
+typedef struct imp_batch {
+    imp_graph *g;
+    imp_id x, labels, logits,
+        loss; /* labels, loss: IMP_NONE where it ends before its last layer */
+    size_t size, width,
+        outputs; /* pictures; numbers of one, and what comes out of it */
+    float *values, *classes, *scores; /* of one batch, plain */
+} imp_batch;
+
+/* The part of the model that o tells. To be freed in any case. */
+imp_status imp_batch_new(imp_ctx *ctx, imp_batch *b, const imp_source *from,
+    size_t size, const imp_network_options *o);
+void imp_batch_free(imp_batch *b);
+imp_status imp_batch_write(imp_ctx *ctx, const imp_batch *b, const imp_source *from,
+    const imp_sample *samples);
+/* The class of picture i by the scores. */
+size_t imp_batch_best(const imp_batch *b, size_t i);
+/* Pictures at once where nothing is learnt. */
+size_t imp_batch_forward_size(const imp_source *from);
+/* Test on n pictures, as they are; ids: NULL: 0 .. n-1. confusion: as imp_test, added to. */
+imp_status imp_batch_evaluate(imp_ctx *ctx, const imp_source *from,
+    const imp_network_options *o, const size_t *ids, size_t n, imp_test_result *out,
+    size_t *confusion);
+
+/* --- bank.c: what all layers but the last one make of pictures --- */
+
+typedef struct imp_bank {
+    size_t n, width, done; /* rows, numbers of a row, rows that are there */
+    imp_sample *samples;   /* what each row is of */
+    float *rows;
+} imp_bank;
+
+/* Room for n rows. To be freed in any case. */
+imp_status imp_bank_new(imp_ctx *ctx, imp_bank *bank, const imp_model *m, size_t n);
+void imp_bank_free(imp_bank *bank);
+/* The rows that are not there yet, until callback (may be NULL) says false. */
+imp_status imp_bank_fill(imp_ctx *ctx, imp_bank *bank, const imp_source *from,
+    imp_train_callback callback, void *user);
+/* Make the rms of each column over the first n rows 1, by the weights of m around its mean. */
+void imp_bank_scale(imp_bank *bank, imp_model *m, size_t n);
+
 /* --- channels.c --- */
 
 /* K of C channels that tell most of all: chosen[0..K-1], rising. moments: C x C, the means of
