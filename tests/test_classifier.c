@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Classifiers of three channels: made of another network's convolutions, trained from scratch, by
- * the head alone and in part, written, read and tested; and their data sets.
+ * the head alone and in part, written, read and tested.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,87 +11,7 @@
 
 #include <math.h>
 
-#include "files.h"
-#include "model_files.h"
-#include "train/train.h"
-
-/* --- pictures: lying stripes, upright ones, plain --- */
-
-#define CLASSES 3
-#define COUNT   48
-#define MOST    40 /* longest side */
-
-static const char *const labels[] = {"lying", "plain", "upright"};
-
-typedef struct album {
-    uint64_t seed;
-    size_t broken; /* the number of one that cannot be read */
-    uint8_t rgb[MOST * MOST * 3];
-} album;
-
-static size_t label_of(size_t i) {
-    return i % CLASSES;
-}
-
-static bool read_photo(void *user, size_t i, imp_photo *out) {
-    album *a = user;
-    size_t w = 22 + i % 17, h = 20 + i % 19, phase = (size_t)imp_random(a->seed, i) % 6;
-    for (size_t k = 0; k < 3 * w * h; k++) {
-        size_t along = label_of(i) == 0 ? k / 3 / w : k / 3 % w;
-        double light = label_of(i) == 1 ? 120 : (along + phase) % 6 < 3 ? 60 : 180;
-        a->rgb[k] = (uint8_t)(light + 40 * imp_uniform(a->seed + i, k));
-    }
-    *out = (imp_photo){w, h, a->rgb};
-    return i != a->broken;
-}
-
-static size_t classes_of[COUNT];
-
-static imp_dataset *make_set(const imp_model *m, uint64_t seed) {
-    album a = {.seed = seed, .broken = COUNT};
-    imp_photos photos = {COUNT, read_photo, &a};
-    imp_dataset *set;
-    if (imp_dataset_from_photos(ctx, &set, m, &photos, classes_of) != IMP_OK)
-        fail_msg("%s", imp_ctx_error(ctx));
-    return set;
-}
-
-static const size_t channels[] = {6, 20};
-
-/* Two convolutions of random weights and a head. */
-static imp_model *make_classifier(uint64_t seed) {
-    imp_model *features = make_model((imp_model_options){
-        .architecture = "vgg19", .channels = channels, .n_channels = 2, .seed = seed});
-    imp_classifier_options o = {.labels = labels, .classes = CLASSES, .size = 16};
-    imp_model *m;
-    assert_int_equal(imp_model_classifier(ctx, &m, features, &o), IMP_OK);
-    imp_model_free(features);
-    return m;
-}
-
-static imp_train_options quick(const char *frozen) {
-    imp_train_options o = imp_train_defaults("vgg19", IMP_ADAM);
-    o.epochs = frozen ? 20 : 12;
-    o.batch = 6;
-    o.rate = frozen ? 0.02 : 0.005;
-    o.decay = 0.1;
-    o.shift = 1;
-    o.validation = 0.25;
-    o.frozen = frozen;
-    return o;
-}
-
-/* To the end; the last epoch's progress. */
-static imp_train_progress train(
-    imp_ctx *c, imp_model *m, const imp_dataset *set, const imp_train_options *o) {
-    imp_train *job;
-    imp_train_progress p = {0};
-    if (imp_train_new(c, &job, m, set, o) != IMP_OK) fail_msg("%s", imp_ctx_error(c));
-    for (size_t e = 0; e < o->epochs; e++)
-        if (imp_train_epoch(job, &p) != IMP_OK) fail_msg("%s", imp_ctx_error(c));
-    imp_train_free(job);
-    return p;
-}
+#include "album.h"
 
 /* The same but for a factor a channel? */
 static bool same_directions(const imp_tensor *a, const imp_tensor *b) {
@@ -275,74 +195,6 @@ static void a_stop_while_preparing(void **state) {
     imp_model_free(m[1]);
 }
 
-/* --- which are held out --- */
-
-/* A share of each class, rounded, never all of it. */
-static void a_share_is_held_out(void **state) {
-    (void)state;
-    static const size_t counts[CLASSES] = {1, 2, 11}, held[] = {0, 1, 6};
-    static uint8_t image[3 * 18 * 18];
-    imp_model *m = make_classifier(1);
-    imp_dataset *set;
-    imp_train_progress p;
-    size_t n = 0;
-    assert_int_equal(imp_dataset_new(ctx, &set, 14, 3, 18, 18, CLASSES), IMP_OK);
-    for (size_t c = 0; c < CLASSES; c++)
-        for (size_t k = 0; k < counts[c]; k++)
-            assert_int_equal(imp_dataset_put(ctx, set, n++, c, image), IMP_OK);
-    imp_train_options o = quick(NULL);
-    o.validation = 0.5;
-    o.epochs = 1;
-    o.batch = 7; /* all the others */
-    p = train(ctx, m, set, &o);
-    assert_int_equal(p.validation_count, held[0] + held[1] + held[2]);
-    o.validation = 0;
-    p = train(ctx, m, set, &o);
-    assert_true(p.validation_count == 0 && isnan(p.validation_accuracy));
-    imp_dataset_free(set);
-    imp_model_free(m);
-}
-
-/* --- views --- */
-
-/* One channel of a ramp, as batches show it. */
-static void views(void **state) {
-    (void)state;
-    enum { SIZE = 16, SIDE = 18 };
-    static uint8_t image[3 * SIDE * SIDE];
-    imp_model *m = make_classifier(1);
-    imp_dataset *set;
-    imp_batch b;
-    imp_sample sample[3] = {{0, IMP_PLAIN}, {0, 0}, {0, 1}};
-    for (size_t i = 0; i < sizeof image; i++) image[i] = (uint8_t)(i % SIDE);
-    assert_int_equal(imp_dataset_new(ctx, &set, 1, 3, SIDE, SIDE, CLASSES), IMP_OK);
-    assert_int_equal(imp_dataset_put(ctx, set, 0, 2, image), IMP_OK);
-    imp_source source = {.m = m, .set = set, .mirror = true, .seed = 1};
-    assert_int_equal(
-        imp_batch_new(ctx, &b, &source, 3, &(imp_network_options){0}), IMP_OK);
-    assert_int_equal(imp_batch_write(ctx, &b, &source, sample), IMP_OK);
-    const float *plain = b.values, *one = plain + b.width, *two = one + b.width;
-    bool odd = memcmp(plain, one, b.width * sizeof *plain) != 0;
-    for (size_t x = 0; x < SIZE; x++) {
-        assert_true(fabsf(plain[x] + 103.939f - (float)(x + 1)) < 1e-4f);
-        assert_true((odd ? two : one)[x] == plain[x]);
-        assert_true((odd ? one : two)[x] == plain[SIZE - 1 - x]);
-    }
-    source.shift = 4; /* past the edge: black */
-    source.mirror = false;
-    float least = 0;
-    for (size_t v = 0; v < 20; v++) {
-        sample[1].view = v;
-        assert_int_equal(imp_batch_write(ctx, &b, &source, sample), IMP_OK);
-        for (size_t k = 0; k < SIZE; k++) least = fminf(least, one[k] - plain[k]);
-        assert_true(b.classes[1] == 2);
-    }
-    assert_true(least < -3.5f); /* moved by four somewhere, or black */
-    imp_batch_free(&b);
-    imp_dataset_free(set);
-    imp_model_free(m);
-}
-
 /* --- testing --- */
 
 /* Each picture alone, through imp_classify. */
@@ -503,36 +355,7 @@ static void makes_refused(void **state) {
     imp_model_free(lenet);
 }
 
-/* --- data sets and jobs that do not fit --- */
-
-static void sets_refused(void **state) {
-    (void)state;
-    imp_model *m = make_classifier(1), *lenet;
-    imp_dataset *set;
-    album a = {.broken = 7};
-    imp_photos photos = {COUNT, read_photo, &a};
-    uint8_t image[3] = {0};
-    assert_failed(imp_dataset_from_photos(ctx, &set, m, &photos, classes_of),
-        IMP_ERR_DATA, "picture 7");
-    assert_null(set);
-    a.broken = COUNT;
-    classes_of[9] = CLASSES;
-    assert_failed(imp_dataset_from_photos(ctx, &set, m, &photos, classes_of),
-        IMP_ERR_ARG, "number 9 of class 3");
-    classes_of[9] = label_of(9);
-    lenet = make_model((imp_model_options){.architecture = "lenet"});
-    assert_failed(imp_dataset_from_photos(ctx, &set, lenet, &photos, classes_of),
-        IMP_ERR_MODEL, "3 channels");
-    imp_model_free(lenet);
-    imp_model_free(m);
-    assert_failed(imp_dataset_new(ctx, &set, 2, 2, 1, 1, 4), IMP_ERR_ARG, "channels");
-    assert_failed(imp_dataset_new(ctx, &set, SIZE_MAX / 2, 3, 9, 9, 4), IMP_ERR_LIMIT,
-        "too many");
-    assert_int_equal(imp_dataset_new(ctx, &set, 2, 3, 1, 1, 4), IMP_OK);
-    assert_failed(imp_dataset_put(ctx, set, 2, 0, image), IMP_ERR_ARG, "number 2");
-    assert_failed(imp_dataset_put(ctx, set, 0, 4, image), IMP_ERR_ARG, "class 4");
-    imp_dataset_free(set);
-}
+/* --- jobs that do not fit --- */
 
 static void jobs_refused(void **state) {
     (void)state;
@@ -566,11 +389,6 @@ static void jobs_refused(void **state) {
     imp_model_free(m);
 }
 
-static int setup(void **state) {
-    for (size_t i = 0; i < COUNT; i++) classes_of[i] = label_of(i);
-    return files_setup(state);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(learns),
@@ -578,15 +396,13 @@ int main(void) {
         cmocka_unit_test(options_matter),
         cmocka_unit_test(preparing_changes_no_answer),
         cmocka_unit_test(a_stop_while_preparing),
-        cmocka_unit_test(a_share_is_held_out),
-        cmocka_unit_test(views),
         cmocka_unit_test(tests_as_it_classifies),
         cmocka_unit_test(written_and_read),
         cmocka_unit_test(files_refused),
         cmocka_unit_test(takes_what_it_is_told),
         cmocka_unit_test(makes_refused),
-        cmocka_unit_test(sets_refused),
         cmocka_unit_test(jobs_refused),
     };
-    return cmocka_run_group_tests_name("classifier", tests, setup, files_teardown);
+    return cmocka_run_group_tests_name(
+        "classifier", tests, album_setup, files_teardown);
 }
