@@ -62,6 +62,13 @@ static void the_seed_says_which(void **state) {
 
 /* --- rows of features --- */
 
+static double rms_of(const imp_bank *bank, size_t c) {
+    double squares = 0;
+    for (size_t i = 0; i < bank->n; i++)
+        squares += pow((double)bank->rows[i * bank->width + c], 2);
+    return sqrt(squares / (double)bank->n);
+}
+
 static void bank(void **state) {
     (void)state;
     imp_model *m = make_classifier(1);
@@ -73,18 +80,21 @@ static void bank(void **state) {
     assert_int_equal(imp_bank_new(ctx, &again, m, COUNT), IMP_OK);
     for (size_t i = 0; i < COUNT; i++)
         bank.samples[i] = again.samples[i] = (imp_sample){i, IMP_PLAIN};
+    for (size_t i = 0; i < 9 * 6; i++) /* all but silent */
+        m->tensors[2].blocked[imp_weight_offset(
+            &m->tensors[2].shape, 5, i / 9, i / 3 % 3, i % 3)] *= 1e-6f;
     assert_int_equal(imp_bank_fill(ctx, &bank, &source, NULL, NULL), IMP_OK);
     assert_true(bank.done == COUNT && bank.width == 20);
+    double before[20], most = 0;
+    for (size_t c = 0; c < 20; c++) most = fmax(most, before[c] = rms_of(&bank, c));
+    assert_true(before[5] < most / 100 && before[6] > most / 100);
     imp_bank_scale(&bank, m, COUNT);
     assert_int_equal(imp_bank_fill(ctx, &again, &source, NULL, NULL), IMP_OK);
     for (size_t c = 0; c < 20; c++) {
-        double squares = 0;
-        for (size_t i = 0; i < COUNT; i++) {
-            float found = bank.rows[i * 20 + c];
-            squares += (double)found * (double)found / COUNT;
-            assert_true(fabsf(found - again.rows[i * 20 + c]) < 1e-5f);
-        }
-        assert_true(squares == 0 || fabs(squares - 1) < 1e-5);
+        double expected = before[c] < most / 100 ? 100 * before[c] / most : 1;
+        assert_true(fabs(rms_of(&bank, c) - expected) < 1e-5);
+        for (size_t i = 0; i < COUNT; i++)
+            assert_true(fabsf(bank.rows[i * 20 + c] - again.rows[i * 20 + c]) < 1e-5f);
     }
     size_t first[COUNT] = {[3] = 7, [4] = 9}; /* rows 7 and 8 are views of picture 3 */
     source.rows = bank.rows;

@@ -47,14 +47,14 @@ imp_status imp_bank_fill(imp_ctx *ctx, imp_bank *bank, const imp_source *from,
     return s;
 }
 
-/* 1 / rms of column c over the first n rows; 1 where it is silent. */
-static double factor_of(const imp_bank *bank, size_t c, size_t n) {
+/* The rms of column c over the first n rows. */
+static double rms_of(const imp_bank *bank, size_t c, size_t n) {
     double squares = 0;
     for (size_t i = 0; i < n; i++) {
         double v = (double)bank->rows[i * bank->width + c];
         squares += v * v;
     }
-    return squares > 1e-20 && isfinite(squares) ? sqrt((double)n / squares) : 1;
+    return sqrt(squares / (double)n);
 }
 
 /* Output c of the last convolution times a factor, input c of the layer behind it divided. */
@@ -70,9 +70,15 @@ static void scale_channel(imp_model *m, size_t c, float factor) {
         t[-2].blocked[imp_weight_offset(head, o, c, 0, 0)] /= factor;
 }
 
+/* A channel that is all but silent here may speak up in another picture. */
+#define LEAST_RMS 0.01 /* of the largest */
+
 void imp_bank_scale(imp_bank *bank, imp_model *m, size_t n) {
+    double most = 0;
+    for (size_t c = 0; c < bank->width; c++) most = fmax(most, rms_of(bank, c, n));
+    if (!(most > 0) || !isfinite(most)) return;
     for (size_t c = 0; c < bank->width; c++) {
-        float factor = (float)factor_of(bank, c, n);
+        float factor = (float)(1 / fmax(rms_of(bank, c, n), LEAST_RMS * most));
         scale_channel(m, c, factor);
         for (size_t i = 0; i < bank->n; i++) bank->rows[i * bank->width + c] *= factor;
     }

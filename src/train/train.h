@@ -75,7 +75,8 @@ void imp_bank_free(imp_bank *bank);
 /* The rows that are not there yet, until callback (may be NULL) says false. */
 imp_status imp_bank_fill(imp_ctx *ctx, imp_bank *bank, const imp_source *from,
     imp_train_callback callback, void *user);
-/* Make the rms of each column over the first n rows 1, by the weights of m around its mean. */
+/* Make the rms of each column over the first n rows 1, by the weights of m around its mean; that
+ * of one below a hundredth of the largest is taken for that much. */
 void imp_bank_scale(imp_bank *bank, imp_model *m, size_t n);
 
 /* --- channels.c --- */
