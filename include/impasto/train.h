@@ -98,7 +98,8 @@ IMP_API IMP_MUST_USE imp_status imp_train_new(imp_ctx *ctx, imp_train **out,
 typedef bool (*imp_train_callback)(void *user, size_t done, size_t of);
 /* What goes before the first epoch; nothing for most networks. A model of imp_model_classifier is
  * run over pictures, and each channel of its last map multiplied by 1 / (its mean's rms over
- * them), the last layer's weights divided by it: the same function, of features of one size. Where
+ * them, at least a hundredth of the largest), the last layer's weights divided by it: the same
+ * function, of features of one size. Where
  * its convolutions are frozen, all pictures in all views are run, and what comes out is kept, to
  * be learnt from in all epochs. The callback is told the views done; false: the rest is done by
  * the next call. Errors: IMP_ERR_LIMIT. */
