@@ -318,8 +318,6 @@ static int finish(const training *t, double started) {
         &(imp_save_options){t->v->overwrite, t->v->half});
     if (s != IMP_OK) return app_fail(t->ctx, s);
     double seconds = app_seconds() - started;
-    size_t correct =
-        (size_t)(p->validation_accuracy * (double)p->validation_count + 0.5);
     json_t *event = json_pack("{s:s, s:o, s:I, s:I, s:o}", "event", "done", "output",
         app_json_text(t->v->output), "classes", (json_int_t)t->classes.n, "epochs",
         (json_int_t)p->epoch, "seconds", app_json_number(seconds));
@@ -332,8 +330,9 @@ static int finish(const training *t, double started) {
     const char *end = app_interrupted() ? ", interrupted" : "";
     if (p->validation_count)
         app_result("%s: validation accuracy %.4f (%zu of %zu), loss %.6f, %.1f s%s",
-            t->v->output, p->validation_accuracy, correct, p->validation_count,
-            p->validation_loss, seconds, end);
+            t->v->output, p->validation_accuracy,
+            (size_t)(p->validation_accuracy * (double)p->validation_count + 0.5),
+            p->validation_count, p->validation_loss, seconds, end);
     else
         app_result("%s: accuracy %.4f, loss %.6f, %.1f s%s", t->v->output, p->accuracy,
             p->loss, seconds, end);
