@@ -41,17 +41,7 @@ static const app_option options[] = {
         .help =
             "folders of pictures to learn from, or @FILE, a list of paths; every 20th "
             "picture is held out, to see how well the others teach"},
-    {.name = "output",
-        .letter = 'o',
-        .type = APP_TEXT,
-        .offset = AT(output),
-        .value = "FILE",
-        .required = true,
-        .help = "the model to write (safetensors)"},
-    {.name = "half",
-        .type = APP_FLAG,
-        .offset = AT(half),
-        .help = "write it in half precision: half the bytes"},
+    APP_MODEL_OPTIONS(values),
     {.name = "init",
         .type = APP_TEXT,
         .offset = AT(init),

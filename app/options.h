@@ -79,6 +79,20 @@ typedef struct app_common { /* the first member of every command's struct */
     bool given[APP_ROWS]; /* row by row of the table: was it given? */
 } app_common;
 
+/* The rows of a command that writes a model; its values have `output` and `half`. */
+#define APP_MODEL_OPTIONS(values)                                                      \
+    {.name = "output",                                                                 \
+        .letter = 'o',                                                                 \
+        .type = APP_TEXT,                                                              \
+        .offset = offsetof(values, output),                                            \
+        .value = "FILE",                                                               \
+        .required = true,                                                              \
+        .help = "the model to write (safetensors)"},                                   \
+    {                                                                                  \
+        .name = "half", .type = APP_FLAG, .offset = offsetof(values, half),            \
+        .help = "write it in half precision: half the bytes"                           \
+    }
+
 /* The rows that every command has, the last ones of its table. */
 #define APP_COMMON_OPTIONS(seed_default, seed_help)                                    \
     {.name = "seed",                                                                   \
