@@ -381,8 +381,7 @@ const char *imp_safetensors_metadata(const imp_safetensors *st, const char *key)
     return json_string_value(json_object_get(st->metadata, key));
 }
 
-/* out <- n numbers at p; false: not a dtype of floating numbers. */
-static bool convert(imp_dtype dtype, const uint8_t *p, size_t n, float *out) {
+bool imp_dtype_floats(imp_dtype dtype, const uint8_t *p, size_t n, float *out) {
     switch (dtype) {
     case IMP_DTYPE_F64:
         for (size_t i = 0; i < n; i++) {
@@ -419,7 +418,7 @@ imp_status imp_safetensors_floats(imp_ctx *ctx, const imp_safetensors *st,
         return imp_fail(ctx, IMP_ERR_INTERNAL,
             "%s: tensor %.200s: asked for %zu numbers from %zu on, of %zu", st->path,
             e->name, n, first, e->count);
-    if (!convert(e->dtype, e->data + first * dtypes[e->dtype].size, n, out))
+    if (!imp_dtype_floats(e->dtype, e->data + first * dtypes[e->dtype].size, n, out))
         return bad(
             ctx, st, e->name, "dtype", "F64, F32, F16 or BF16", dtypes[e->dtype].name);
     size_t n_bad = 0, at = 0;

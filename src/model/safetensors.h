@@ -29,6 +29,9 @@ typedef enum imp_dtype {
 } imp_dtype;
 
 const char *imp_dtype_name(imp_dtype dtype); /* "F32" */
+/* out[0..n-1] <- n numbers of F64, F32, F16 or BF16, little endian, not aligned; false for
+ * another dtype. */
+bool imp_dtype_floats(imp_dtype dtype, const uint8_t *p, size_t n, float *out);
 
 /* --- reading --- */
 

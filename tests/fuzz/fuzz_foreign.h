@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * fuzz_foreign.h: a reader on any bytes: refused with a word, or all that it says is so.
+ */
+#include "foreign/foreign.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void demand(bool truth) {
+    if (!truth) __builtin_trap();
+}
+
+static imp_status count_bytes(void *user, const void *bytes, size_t n) {
+    size_t *left = user;
+    demand(n <= *left && (n == 0 || bytes));
+    *left -= n;
+    return IMP_OK;
+}
+
+static void use(const imp_reader *reader, imp_foreign *f) {
+    for (size_t i = 0; i < f->n; i++) {
+        const imp_foreign_tensor *t = &f->tensors[i];
+        size_t bytes = t->count * imp_dtype_size(t->dtype);
+        if (t->inside) {
+            demand(imp_in_range(t->offset, bytes, f->size));
+            continue;
+        }
+        f->sink = count_bytes;
+        f->user = &bytes;
+        imp_status s = reader->read(f, i);
+        demand(s == IMP_OK ? bytes == 0 : s == IMP_ERR_MODEL || s == IMP_ERR_LIMIT);
+    }
+}
+
+/* The input in a file without a name, for the libraries that want one. */
+static int file_of(const uint8_t *data, size_t size) {
+    int fd = memfd_create("fuzz", 0);
+    demand(fd >= 0 && write(fd, data, size) == (ssize_t)size &&
+           lseek(fd, 0, SEEK_SET) == 0);
+    return fd;
+}
+
+static int fuzz_reader(const imp_reader *reader, const uint8_t *data, size_t size) {
+    imp_ctx ctx = {0};
+    uint8_t *copy = malloc(size ? size : 1); /* its end is where the sanitizer looks */
+    if (!copy) return 0;
+    if (size) memcpy(copy, data, size);
+    imp_foreign f = {.ctx = &ctx, .path = "fuzz", .data = copy, .size = size, .fd = -1};
+    if (reader->recognise(copy, size)) {
+        if (reader->prepare) f.fd = file_of(data, size);
+        imp_status s = reader->prepare ? reader->prepare(&f) : IMP_OK;
+        if (!s) s = reader->open(&f);
+        if (!s)
+            use(reader, &f);
+        else
+            demand((s == IMP_ERR_MODEL || s == IMP_ERR_LIMIT) &&
+                   !strncmp(ctx.error, "fuzz: ", 6));
+        if (reader->close) reader->close(&f);
+        if (f.fd >= 0) close(f.fd);
+    }
+    free(f.tensors);
+    free(copy);
+    return 0;
+}
