@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * load.c: a model from a safetensors file, and to one.
+ * load.c: a model from a safetensors file.
  */
 #include "model/metadata.h"
+#include "model/write.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* --- reading --- */
 
 /* Is any part of layer i in the file? Half a layer is missed later, by name. */
 static bool layer_in_file(
@@ -90,7 +89,8 @@ static void shape_to_text(const size_t *dims, size_t n, char *text, size_t size)
  * counts is the first dimension and the product of the others. timm writes fc6 as
  * 4096, 512, 7, 7. */
 static imp_status check_shape(imp_ctx *ctx, const imp_safetensors *st,
-    const imp_safetensors_entry *e, imp_tensor *t) {
+    const imp_safetensors_entry *e, imp_tensor *t, void *unused) {
+    (void)unused;
     const imp_shape *s = &t->shape;
     size_t dims[4] = {s->n, s->c, s->h, s->w}, n = 4;
     if (s->layout == IMP_MAP) {
@@ -111,7 +111,8 @@ static imp_status check_shape(imp_ctx *ctx, const imp_safetensors *st,
 
 /* Convert a panel of 16 outputs at a time, so that the plain copy stays small. */
 static imp_status read_tensor(imp_ctx *ctx, const imp_safetensors *st,
-    const imp_safetensors_entry *e, imp_tensor *t) {
+    const imp_safetensors_entry *e, imp_tensor *t, void *unused) {
+    (void)unused;
     imp_shape s = t->shape;
     size_t row = s.layout == IMP_WEIGHT ? s.c * s.h * s.w : 1;
     size_t rows = s.layout == IMP_WEIGHT ? s.n : s.c;
@@ -132,11 +133,11 @@ static imp_status read_tensor(imp_ctx *ctx, const imp_safetensors *st,
 }
 
 typedef imp_status (*tensor_fn)(imp_ctx *ctx, const imp_safetensors *st,
-    const imp_safetensors_entry *e, imp_tensor *t);
+    const imp_safetensors_entry *e, imp_tensor *t, void *user);
 
 /* f for every tensor of m with its entry in the file. */
 static imp_status for_each_tensor(imp_ctx *ctx, imp_model *m, const imp_safetensors *st,
-    imp_naming naming, tensor_fn f) {
+    imp_naming naming, tensor_fn f, void *user) {
     imp_tensor *t = m->tensors;
     for (size_t i = 0; i < m->n_layers; i++) {
         if (!imp_layer_has_weights(&m->layers[i])) continue;
@@ -148,7 +149,7 @@ static imp_status for_each_tensor(imp_ctx *ctx, imp_model *m, const imp_safetens
                 return imp_fail(ctx, IMP_ERR_MODEL,
                     "%s: tensor %s: expected for %s, found none by that name",
                     imp_safetensors_path(st), name, m->architecture);
-            imp_status s = f(ctx, st, e, t);
+            imp_status s = f(ctx, st, e, t, user);
             if (s) return s;
         }
     }
@@ -197,9 +198,16 @@ static imp_status choose_options(imp_ctx *ctx, const imp_safetensors *st,
     return choose_channels(ctx, st, naming, o, w);
 }
 
-static imp_status load(imp_ctx *ctx, imp_model *m, const imp_safetensors *st,
-    const char *const *layers, size_t n) {
-    imp_naming naming = imp_naming_of(st);
+/* What of a file is wanted. */
+typedef struct wanted {
+    const char *const *layers; /* nothing behind the deepest of these n; n 0: all */
+    size_t n;
+    bool features; /* no classifier */
+} wanted;
+
+/* All but the tensors' memory and numbers. */
+static imp_status outline(imp_ctx *ctx, imp_model *m, const imp_safetensors *st,
+    imp_naming naming, const wanted *part) {
     imp_model_options o = {0};
     widths w = {0};
     imp_status s = choose_options(ctx, st, naming, &o, &w);
@@ -213,7 +221,8 @@ static imp_status load(imp_ctx *ctx, imp_model *m, const imp_safetensors *st,
     cut_to_file(m, st, naming);
     s = read_head(ctx, m, st);
     if (s) return s;
-    cut_to_layers(m, layers, n);
+    cut_to_layers(m, part->layers, part->n);
+    if (part->features) imp_zoo_cut_classifier(m);
     if (m->info.classes)
         m->layers[m->n_layers - 1].outputs = m->info.classes =
             class_count(m, st, naming);
@@ -227,17 +236,23 @@ static imp_status load(imp_ctx *ctx, imp_model *m, const imp_safetensors *st,
             "found %zu",
             imp_safetensors_path(st), m->info.input.size);
     if (!s) s = imp_zoo_shapes(ctx, m);
-    if (!s) s = for_each_tensor(ctx, m, st, naming, check_shape);
+    return s ? s : for_each_tensor(ctx, m, st, naming, check_shape, NULL);
+}
+
+static imp_status load(
+    imp_ctx *ctx, imp_model *m, const imp_safetensors *st, const wanted *part) {
+    imp_naming naming = imp_naming_of(st);
+    imp_status s = outline(ctx, m, st, naming, part);
     if (!s) s = imp_zoo_allocate(ctx, m);
-    return s ? s : for_each_tensor(ctx, m, st, naming, read_tensor);
+    return s ? s : for_each_tensor(ctx, m, st, naming, read_tensor, NULL);
 }
 
 /* From an open file, which is closed. */
-static imp_status load_from(imp_ctx *ctx, imp_model **out, imp_safetensors *st,
-    const char *const *layers, size_t n) {
+static imp_status load_from(
+    imp_ctx *ctx, imp_model **out, imp_safetensors *st, const wanted *part) {
     imp_model *m = calloc(1, sizeof *m);
     imp_status s =
-        m ? load(ctx, m, st, layers, n)
+        m ? load(ctx, m, st, part)
           : imp_fail(ctx, IMP_ERR_LIMIT, "%s: no memory", imp_safetensors_path(st));
     imp_safetensors_close(st);
     if (s)
@@ -252,7 +267,7 @@ imp_status imp_model_load_layers(imp_ctx *ctx, imp_model **out, const char *path
     imp_safetensors *st;
     *out = NULL;
     imp_status s = imp_safetensors_open(ctx, &st, path);
-    return s ? s : load_from(ctx, out, st, layers, n);
+    return s ? s : load_from(ctx, out, st, &(wanted){.layers = layers, .n = n});
 }
 
 /* builtin.S: the bytes of data/builtin.safetensors. */
@@ -263,61 +278,48 @@ imp_status imp_model_builtin(imp_ctx *ctx, imp_model **out) {
     imp_safetensors *st;
     *out = NULL;
     imp_status s = imp_safetensors_parse(ctx, &st, "builtin", imp_builtin_bytes, size);
-    return s ? s : load_from(ctx, out, st, NULL, 0);
+    return s ? s : load_from(ctx, out, st, &(wanted){0});
 }
 
 imp_status imp_model_load(imp_ctx *ctx, imp_model **out, const char *path) {
     return imp_model_load_layers(ctx, out, path, NULL, 0);
 }
 
-/* --- writing --- */
+/* --- from file to file --- */
 
-static imp_safetensors_item item_of(const imp_tensor *t, imp_dtype dtype) {
-    const imp_shape *s = &t->shape;
-    imp_safetensors_item item = {.name = t->name, .dtype = dtype};
-    if (s->layout == IMP_MAP) {
-        item.ndim = 1;
-        item.shape[0] = s->c;
-        return item;
+/* A piece at a time, so that no tensor is held whole. */
+static imp_status copy_tensor(imp_ctx *ctx, const imp_safetensors *st,
+    const imp_safetensors_entry *e, imp_tensor *t, void *user) {
+    (void)t;
+    imp_model_writer *w = user;
+    float piece[4096];
+    imp_status s = IMP_OK;
+    for (size_t i = 0, n; i < e->count && !s; i += n) {
+        n = imp_least(e->count - i, sizeof piece / sizeof *piece);
+        s = imp_safetensors_floats(ctx, st, e, i, n, piece);
+        if (!s) s = imp_model_put(w, piece, n);
     }
-    item.ndim = t->linear ? 2 : 4;
-    memcpy(item.shape, (size_t[]){s->n, s->c, s->h, s->w}, 4 * sizeof(size_t));
-    return item;
+    imp_safetensors_forget(st, e);
+    return s;
 }
 
-static imp_status put_tensors(
-    imp_ctx *ctx, imp_safetensors_writer *w, const imp_model *m) {
-    for (size_t i = 0; i < m->n_tensors; i++) {
-        const imp_tensor *t = &m->tensors[i];
-        float *plain = malloc(imp_plain_count(t->shape) * sizeof *plain);
-        if (!plain) return imp_fail(ctx, IMP_ERR_LIMIT, "%s: no memory", t->name);
-        imp_from_blocked(t->shape, t->blocked, plain);
-        imp_status s = imp_safetensors_put(w, plain, imp_plain_count(t->shape));
-        free(plain);
-        if (s) return s;
-    }
-    return IMP_OK;
-}
-
-imp_status imp_model_save(imp_ctx *ctx, const imp_model *m, const char *path,
-    const imp_save_options *options) {
-    imp_dtype dtype = options && options->half ? IMP_DTYPE_F16 : IMP_DTYPE_F32;
-    bool overwrite = options && options->overwrite;
-    imp_metadata md;
-    imp_safetensors_writer w = {.file.fd = -1};
-    imp_safetensors_item *items = calloc(m->n_tensors, sizeof *items);
-    imp_status s = imp_metadata_write(ctx, &md, m);
-    if (!s && !items) s = imp_fail(ctx, IMP_ERR_LIMIT, "%s: no memory", path);
-    for (size_t i = 0; i < m->n_tensors && !s; i++)
-        items[i] = item_of(&m->tensors[i], dtype);
-    if (!s) {
-        s = imp_safetensors_begin(
-            &w, ctx, path, overwrite, items, m->n_tensors, md.pairs, md.n);
-        if (!s) s = put_tensors(ctx, &w, m);
-        if (!s) s = imp_safetensors_commit(&w);
-        imp_safetensors_abort(&w);
-    }
-    imp_metadata_free(&md);
-    free(items);
+imp_status imp_model_copy(imp_ctx *ctx, const char *path, const char *out,
+    bool features, const imp_save_options *options, imp_model_change change,
+    void *user) {
+    imp_safetensors *st;
+    imp_status s = imp_safetensors_open(ctx, &st, path);
+    if (s) return s;
+    imp_naming naming = imp_naming_of(st);
+    imp_model_writer w = {0};
+    imp_model *m = calloc(1, sizeof *m);
+    s = m ? outline(ctx, m, st, naming, &(wanted){.features = features})
+          : imp_fail(ctx, IMP_ERR_LIMIT, "%s: no memory", path);
+    if (!s) change(user, m);
+    if (!s) s = imp_model_begin(ctx, &w, m, out, options);
+    if (!s) s = for_each_tensor(ctx, m, st, naming, copy_tensor, &w);
+    if (!s) s = imp_model_commit(&w);
+    imp_model_abort(&w);
+    imp_model_free(m);
+    imp_safetensors_close(st);
     return s;
 }

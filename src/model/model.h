@@ -55,6 +55,8 @@ struct imp_model {
 imp_status imp_zoo_build(imp_ctx *ctx, imp_model *m, const imp_model_options *options);
 /* Drop all layers from number n on. */
 void imp_zoo_cut(imp_model *m, size_t n);
+/* Drop all behind the last convolution's activation. */
+void imp_zoo_cut_classifier(imp_model *m);
 /* Behind the last map its mean, and a fully connected layer to the classes: "mean", "fc".
  * Errors: IMP_ERR_LIMIT. */
 imp_status imp_zoo_add_head(imp_ctx *ctx, imp_model *m, size_t classes);

@@ -134,6 +134,12 @@ void imp_zoo_cut(imp_model *m, size_t n) {
     m->info.classes = 0;
 }
 
+void imp_zoo_cut_classifier(imp_model *m) {
+    size_t n = m->n_layers;
+    while (n > 0 && m->layers[n - 1].kind != IMP_LAYER_CONV) n--;
+    if (n > 0) imp_zoo_cut(m, n);
+}
+
 imp_status imp_zoo_add_head(imp_ctx *ctx, imp_model *m, size_t classes) {
     imp_layer *grown = realloc(m->layers, (m->n_layers + 2) * sizeof *grown);
     if (!grown) return imp_fail(ctx, IMP_ERR_LIMIT, "%s: no memory", m->architecture);
