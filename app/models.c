@@ -1,17 +1,23 @@
 /* SPDX-License-Identifier: MIT
  *
- * models.c: --model, IMPASTO_MODEL, the folder of installed models, builtin.
+ * models.c: --model, IMPASTO_MODEL, the folder of installed models, builtin; the cache of those
+ * that other programs wrote.
  */
 #include "models.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "digest.h"
+#include "foreign/convert.h"
 #include "options.h"
 #include "report.h"
+#include "signals.h"
 
 static const char ending[] = ".safetensors";
 
@@ -98,17 +104,85 @@ int app_model_find(app_model *m, const char *option, bool trained) {
     return APP_USAGE;
 }
 
+/* --- weights of other programs --- */
+
+/* Change it when what a conversion writes changes. */
+#define CACHE_VERSION "1"
+
+/* The folder, made where it is not there; empty where the environment tells none. */
+static void cache_folder(char *out, size_t size) {
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    int n = -1;
+    if (cache && cache[0] == '/')
+        n = snprintf(out, size, "%s/impasto", cache);
+    else if (home && home[0])
+        n = snprintf(out, size, "%s/.cache/impasto", home);
+    if (n < 0 || (size_t)n >= size) {
+        out[0] = 0;
+        return;
+    }
+    for (char *slash = strchr(out + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = 0;
+        mkdir(out, 0777);
+        *slash = '/';
+    }
+    mkdir(out, 0777);
+}
+
+/* Where the converted file of this digest lies or is to lie. */
+static int cache_path(const char *path, char *out, size_t size) {
+    char folder[PATH_MAX], hex[APP_DIGEST];
+    cache_folder(folder, sizeof folder);
+    if (!folder[0]) {
+        app_error("%s: neither XDG_CACHE_HOME nor HOME names a folder to convert it "
+                  "into; see "
+                  "impasto model convert",
+            path);
+        return IMP_ERR_FILE;
+    }
+    if (!app_digest(path, APP_SHA256, hex)) {
+        if (errno == ENOTSUP)
+            app_error("%s: expected an impasto built with %s, found one without; or "
+                      "convert it "
+                      "yourself: impasto model convert",
+                path, app_digest_missing());
+        else
+            app_error("%s: cannot read: %s", path, strerror(errno));
+        return IMP_ERR_MODEL;
+    }
+    int n = snprintf(out, size, "%s/%s-" CACHE_VERSION "%s", folder, hex, ending);
+    if (n > 0 && (size_t)n < size) return 0;
+    app_error("%s: the folder's name is too long", folder);
+    return IMP_ERR_FILE;
+}
+
+/* file <- what is read for m->path: itself, or what it was converted to. */
+static int readable(imp_ctx *ctx, const app_model *m, char file[PATH_MAX]) {
+    imp_converted found;
+    strcpy(file, m->path);
+    if (!*m->path || !imp_convert_is_foreign(m->path)) return 0;
+    int status = cache_path(m->path, file, PATH_MAX);
+    if (status || access(file, R_OK) == 0) return status;
+    imp_convert_options o = {.bgr = -1, .overwrite = true, .stop = app_interrupted};
+    imp_status s = imp_convert(ctx, m->path, file, &o, &found);
+    if (s && app_interrupted()) return APP_INTERRUPTED;
+    if (s) return app_fail(ctx, s);
+    app_note("%s: %s, names of %s: converted once, to %s", m->path, found.format,
+        found.naming, file);
+    return 0;
+}
+
 int app_model_open_for(imp_ctx *ctx, app_model *m, const imp_style_options *style) {
-    imp_status status;
-    if (m->path[0] && style)
-        status = imp_style_load(ctx, &m->model, m->path, style);
-    else if (m->path[0])
-        status = imp_model_load(ctx, &m->model, m->path);
-    else
-        status = imp_model_builtin(ctx, &m->model);
-    if (status == IMP_OK) return 0;
+    char file[PATH_MAX];
     m->model = NULL;
-    return app_fail(ctx, status);
+    int status = readable(ctx, m, file);
+    if (status) return status;
+    imp_status s = !*file  ? imp_model_builtin(ctx, &m->model)
+                   : style ? imp_style_load(ctx, &m->model, file, style)
+                           : imp_model_load(ctx, &m->model, file);
+    if (s == IMP_OK) return 0;
+    m->model = NULL;
+    return app_fail(ctx, s);
 }
 
 int app_model_open(imp_ctx *ctx, app_model *m) {

@@ -11,7 +11,7 @@
 #include "impasto/style.h"
 
 typedef struct app_model {
-    char path[PATH_MAX]; /* empty: the builtin one */
+    char path[PATH_MAX]; /* as the user knows it; empty: the builtin one */
     imp_model *model;    /* NULL until opened; imp_model_free */
 } app_model;
 
@@ -25,6 +25,9 @@ int app_model_find(app_model *m, const char *option, bool trained);
  * said: 4. */
 int app_model_check_name(const char *name);
 
+/* Read it. A file that another program wrote (foreign/convert.h) is converted once, into
+ * $XDG_CACHE_HOME/impasto (~/.cache/impasto), under its SHA-256. Returns the exit status,
+ * said. */
 int app_model_open(imp_ctx *ctx, app_model *m);
 /* Without what a job with these options does not look at. */
 int app_model_open_for(imp_ctx *ctx, app_model *m, const imp_style_options *style);

@@ -166,8 +166,8 @@ static bool keep_only(int file, int to) {
 
 static void be_child(const imp_reader *reader, imp_foreign *f, int to) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (int i = 1; i < NSIG; i++) signal(i, SIG_DFL); /* a crash is to end us */
     signal(SIGINT, SIG_IGN); /* the parent hears it, and ends us */
-    signal(SIGTERM, SIG_DFL);
     imp_status s = IMP_OK;
     if (!keep_only(f->fd, to) || !set_limits(f->size))
         s = imp_foreign_fail(
@@ -287,7 +287,7 @@ static imp_status start(imp_child *c) {
     if (s) return s;
     c->file.data = c->map.data;
     c->file.size = c->map.size;
-    c->reader = imp_reader_of(c->map.data, c->map.size);
+    if (!c->reader) c->reader = imp_reader_of(c->map.data, c->map.size);
     if (!c->reader)
         return imp_foreign_fail(&c->file,
             "format: expected safetensors, PyTorch (.pth), "
@@ -302,10 +302,12 @@ static imp_status start(imp_child *c) {
     return s ? s : receive_table(c);
 }
 
-imp_status imp_child_start(imp_ctx *ctx, imp_child **out, const char *path) {
+imp_status imp_child_start(
+    imp_ctx *ctx, imp_child **out, const char *path, const imp_reader *reader) {
     imp_child *c = *out = calloc(1, sizeof *c);
     if (!c) return imp_fail(ctx, IMP_ERR_LIMIT, "%s: no memory", path);
     c->ctx = ctx;
+    c->reader = reader;
     c->socket = -1;
     c->file = (imp_foreign){.ctx = ctx, .path = path, .fd = -1};
     imp_status s = start(c);

@@ -22,6 +22,12 @@ typedef struct job {
 
 /* --- numbers --- */
 
+static imp_status put(job *j, const float *x, size_t n) {
+    if (j->options->stop && j->options->stop())
+        return imp_fail(j->ctx, IMP_ERR_FILE, "convert: interrupted");
+    return imp_model_put(&j->writer, x, n);
+}
+
 /* dst <- the weights of one output, in our order; src: its first number. */
 static void turn(const imp_origin *o, const float *src, float *dst) {
     size_t area = o->height * o->width;
@@ -44,7 +50,7 @@ static imp_status copy_by_outputs(job *j, const imp_origin *o) {
     for (size_t k = 0; k < o->outputs && !s; k++) {
         if ((s = imp_child_next(j->child, row, plain))) break;
         turn(o, plain, turned);
-        s = imp_model_put(&j->writer, turned, row);
+        s = put(j, turned, row);
     }
     free(plain);
     return s;
@@ -80,7 +86,7 @@ static imp_status copy_across(job *j, const imp_origin *o) {
     for (size_t k = 0; k < o->outputs && !s; k += TOGETHER) {
         size_t n = imp_least(o->outputs - k, TOGETHER);
         gather(o, k, n, all, turned);
-        s = imp_model_put(&j->writer, turned, n * row);
+        s = put(j, turned, n * row);
     }
     free(all);
     free(turned);
@@ -122,7 +128,7 @@ static imp_status convert_foreign(
     imp_origin origins[IMP_ORIGINS];
     const char *naming = "";
     imp_model *m = calloc(1, sizeof *m);
-    imp_status s = m ? imp_child_start(j->ctx, &j->child, path)
+    imp_status s = m ? imp_child_start(j->ctx, &j->child, path, NULL)
                      : imp_fail(j->ctx, IMP_ERR_LIMIT, "convert: no memory");
     if (!s)
         s = imp_recognise(imp_child_file(j->child), imp_child_format(j->child),

@@ -15,6 +15,7 @@ typedef struct imp_convert_options {
     float range;       /* 1 or 255; 0: as recognised */
     const float *mean; /* three, in the order of the channels; NULL: as recognised */
     const float *std;
+    bool (*stop)(void); /* asked between pieces: true ends the work; NULL: never */
 } imp_convert_options;
 
 /* What was found, for people. */
@@ -29,7 +30,8 @@ typedef struct imp_converted {
  * float32 or float16, what it wants to see in the metadata. path: PyTorch's .pth (zip or
  * legacy), MatConvNet's .mat, Keras's .h5, ONNX, Caffe's .caffemodel, .npz, safetensors. All but
  * the last are read by a child process without rights. report: NULL is fine. Errors:
- * IMP_ERR_MODEL (file, place, expected, found), IMP_ERR_FILE, IMP_ERR_LIMIT. */
+ * IMP_ERR_MODEL (file, place, expected, found), IMP_ERR_FILE (also where stop said so),
+ * IMP_ERR_LIMIT. */
 IMP_MUST_USE imp_status imp_convert(imp_ctx *ctx, const char *path, const char *out,
     const imp_convert_options *options, imp_converted *report);
 
