@@ -75,13 +75,12 @@ static imp_status send_and_fail(imp_foreign *f, size_t i) {
 static imp_status send_and_crash(imp_foreign *f, size_t i) {
     (void)i;
     imp_status s = imp_foreign_send(f, numbers, 8);
-    raise(SIGSEGV);
+    if (!s) __builtin_trap(); /* raise would be a call of the system */
     return s;
 }
 
 static imp_status crash(imp_foreign *f) {
-    (void)f;
-    raise(SIGSEGV);
+    if (f) __builtin_trap();
     return IMP_OK;
 }
 
@@ -202,6 +201,7 @@ static void assert_bad(const imp_reader *reader, const char *words) {
     imp_child *c;
     float x[6];
     imp_status s = imp_child_start(ctx, &c, a_file(), reader);
+    if (!s) assert_int_equal(imp_child_file(c)->n, 1);
     if (!s) s = imp_child_begin(c, 0);
     if (!s) s = imp_child_next(c, 6, x);
     imp_child_end(c);
