@@ -298,6 +298,7 @@ static imp_status copy_tensor(imp_ctx *ctx, const imp_safetensors *st,
         n = imp_least(e->count - i, sizeof piece / sizeof *piece);
         s = imp_safetensors_floats(ctx, st, e, i, n, piece);
         if (!s) s = imp_model_put(w, piece, n);
+        if (i % ((size_t)1 << 20) == 0) imp_safetensors_forget(st, e);
     }
     imp_safetensors_forget(st, e);
     return s;
