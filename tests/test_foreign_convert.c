@@ -31,7 +31,7 @@ static const file files[] = {
     {"vgg16.zip.pth", "PyTorch (zip)", "torchvision", false, 1, false},
     {"vgg19-d01eb7cb.pth", "PyTorch (zip)", "torchvision, from Caffe", true, 255,
         false},
-    {"vgg_conv.pth", "PyTorch (zip)", "Oxford", true, 255, true},
+    {"vgg_conv.pth", "PyTorch (legacy)", "Oxford", true, 255, true},
     {"vgg19.npz", "NumPy (npz)", "Oxford (arrays of W and b)", false, 255, false},
     {"vgg19-packed.npz", "NumPy (npz)", "Oxford (arrays of W and b)", false, 255, true},
     {"vgg19-old.mat", "MatConvNet", "Oxford", false, 255, false},

@@ -27,7 +27,7 @@ def convolutions(arrays):
 
 if __name__ == "__main__":
     small.main({
-        "vgg19.npz": ("vgg19", lambda p, t: numpy.savez(p, **named(t))),
+        "vgg19.npz": ("vgg19", lambda p, t: numpy.savez(p, **named(t)), "rgb"),
         "vgg19-packed.npz": ("vgg19", lambda p, t: numpy.savez_compressed(
             p, **convolutions(named(t)))),
     })

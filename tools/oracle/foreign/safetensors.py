@@ -53,6 +53,6 @@ if __name__ == "__main__":
     small.main({
         "vgg16.safetensors": ("vgg16", put),
         "vgg19.safetensors": ("vgg19", put),
-        "vgg19-torchvision.safetensors": ("vgg19", lambda p, t: put(p, torchvision(t))),
-        "vgg19-timm.safetensors": ("vgg19", lambda p, t: put(p, timm(t))),
+        "vgg19-torchvision.safetensors": ("vgg19", lambda p, t: put(p, torchvision(t)), "torchvision"),
+        "vgg19-timm.safetensors": ("vgg19", lambda p, t: put(p, timm(t)), "torchvision"),
     })

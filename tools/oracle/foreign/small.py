@@ -35,23 +35,35 @@ def small(architecture):
     return tensors
 
 
-def full(path):
-    """The same of a whole VGG: a safetensors file with a classifier by our names (of
-    IMPASTO_DATA's vgg19/assemble), float32."""
+STD = (0.229, 0.224, 0.225) # torchvision's, R, G, B
+
+
+def full(path, sees):
+    """The same of a whole VGG-19: a safetensors file with a classifier by our names (of
+    IMPASTO_DATA's vgg19/assemble), float32. It is made for B, G, R of 0..255 minus Oxford's
+    mean; sees: what it is to be made for instead, "rgb", or "torchvision" (0..1, mean and
+    deviation), by the first layer's weights."""
     import golden
-    return {name: t.float().numpy() for name, t in golden.read(path)[0].items()}
+    tensors = {name: t.float().numpy() for name, t in golden.read(path)[0].items()}
+    if sees != "bgr":
+        tensors["conv1_1.weight"] = tensors["conv1_1.weight"][:, ::-1]
+    if sees == "torchvision":
+        std = numpy.array(STD, "f4").reshape(1, 3, 1, 1)
+        tensors["conv1_1.weight"] = tensors["conv1_1.weight"] * 255 * std
+    return {name: numpy.ascontiguousarray(t) for name, t in tensors.items()}
 
 
 def main(writers):
-    """writers: file name -> (architecture, function of path and tensors). Without arguments the
-    small files are written; with --full MODEL FOLDER the same of a whole VGG-19."""
+    """writers: file name -> (architecture, function of path and tensors[, what a whole network
+    of that format sees]). Without arguments the small files are written; with --full MODEL
+    FOLDER the same of a whole VGG-19."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--full", nargs=2, metavar=("MODEL", "FOLDER"))
     args = parser.parse_args()
-    for name, (architecture, write) in writers.items():
+    for name, (architecture, write, *sees) in writers.items():
         if args.full and architecture != "vgg19":
             continue
-        tensors = full(args.full[0]) if args.full else small(architecture)
+        tensors = full(args.full[0], *sees or ["bgr"]) if args.full else small(architecture)
         path = os.path.join(args.full[1] if args.full else FOLDER, name)
         write(path, tensors)
         print(f"{os.path.basename(path)}: {os.path.getsize(path)} bytes")
