@@ -12,7 +12,8 @@
 
 static const app_command *const commands[] = {&app_stylize, &app_classify,
     &app_train_mnist, &app_train_classifier, &app_train_features, &app_test,
-    &app_model_info, &app_model_convert, &app_model_init, &app_model_plan};
+    &app_model_info, &app_model_list, &app_model_fetch, &app_model_convert,
+    &app_model_verify, &app_model_remove, &app_model_init, &app_model_plan};
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static void overview(FILE *file) {

@@ -21,8 +21,7 @@
 
 static const char ending[] = ".safetensors";
 
-/* The models folder, empty where the environment tells none. */
-static void models_folder(char *out, size_t size) {
+void app_models_folder(char *out, size_t size) {
     const char *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
     int n = 0;
     out[0] = 0;
@@ -35,7 +34,7 @@ static void models_folder(char *out, size_t size) {
 
 static bool installed(char *out, size_t size, const char *name) {
     char folder[PATH_MAX];
-    models_folder(folder, sizeof folder);
+    app_models_folder(folder, sizeof folder);
     if (!folder[0]) return false;
     int n = snprintf(out, size, "%s/%s%s", folder, name, ending);
     return n > 0 && (size_t)n < size && access(out, F_OK) == 0;
@@ -49,7 +48,7 @@ static bool ends_with(const char *text, const char *end) {
 /* Say why, what names there are, and the nearest of them. */
 static int no_such_model(const char *name, const char *why) {
     char folder[PATH_MAX], nearest[256] = "builtin", list[512] = "builtin";
-    models_folder(folder, sizeof folder);
+    app_models_folder(folder, sizeof folder);
     DIR *dir = folder[0] ? opendir(folder) : NULL;
     for (struct dirent *e; dir && (e = readdir(dir)) != NULL;) {
         if (!ends_with(e->d_name, ending)) continue;

@@ -15,6 +15,9 @@ typedef struct app_model {
     imp_model *model;    /* NULL until opened; imp_model_free */
 } app_model;
 
+/* The folder of installed models, empty where the environment tells none. */
+void app_models_folder(char *out, size_t size);
+
 /* Find the model: option (--model FILE|NAME; NULL: not given), else IMPASTO_MODEL, else
  * an installed vgg19, else builtin, unless trained is set: then that is an error. A
  * name is one of the models folder, $XDG_DATA_HOME/impasto/models, or "builtin".
