@@ -40,14 +40,23 @@ static json_t *json_urls(const app_known *m) {
     return list;
 }
 
-/* known: NULL for a file that is not; place: NULL for builtin. */
+static void tell_builtin(void) {
+    static const char what[] = "a narrow VGG-19 that comes with impasto";
+    static const char licence[] = "CC BY 4.0 (see data/builtin.md)";
+    app_event(json_pack("{s:s, s:s, s:b, s:s, s:s}", "event", "model", "name",
+        "builtin", "installed", 1, "what", what, "licence", licence));
+    app_result("builtin");
+    app_result("    %s", what);
+    app_result("    licence     %s", licence);
+}
+
+/* known: NULL for a file that is not. */
 static void tell_event(const char *name, const app_known *m, const app_place *place) {
-    bool installed = !place || app_place_has(place->model);
+    bool installed = app_place_has(place->model);
     json_t *object = json_pack("{s:s, s:o, s:b}", "event", "model", "name",
         app_json_text(name), "installed", (int)installed);
     if (!object) return;
-    if (installed && place)
-        json_object_set_new(object, "path", app_json_text(place->model));
+    if (installed) json_object_set_new(object, "path", app_json_text(place->model));
     if (m) {
         json_object_set_new(object, "what", app_json_text(m->what));
         json_object_set_new(object, "licence", app_json_text(m->licence));
@@ -105,9 +114,7 @@ static int run_list(const app_command *self, int argc, char **argv) {
     if (!status) {
         char **names;
         size_t n = app_installed(&names);
-        if (app_json()) tell_event("builtin", NULL, NULL);
-        app_result("builtin");
-        app_result("    a narrow VGG-19 that comes with impasto");
+        tell_builtin();
         for (size_t i = 0; i < c.n && !status; i++)
             status = tell_one(c.models[i].name, &c.models[i]);
         for (size_t i = 0; i < n && !status; i++)
@@ -257,6 +264,7 @@ static int run_remove(const app_command *self, int argc, char **argv) {
     values v;
     int status;
     if (!app_parse(self, &v, argc, argv, &status)) return status;
+    status = 0;
     for (size_t i = 0; i < v.common.n_operands && !status; i++)
         status = remove_model(v.common.operands[i]);
     return status;
