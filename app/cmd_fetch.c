@@ -81,10 +81,10 @@ static int install(work *w, const char *path, const char *source) {
     int status = convert(w, path);
     if (!status) status = app_origin_write(w->ctx, &origin, &w->place, path, source);
     if (status) return status;
-    app_event(json_pack("{s:s, s:s, s:o, s:o, s:s, s:s}", "event", "done", "model",
-        w->known->name, "output", app_json_text(w->place.model), "source",
-        app_json_text(origin.source), "sha256", origin.result, "licence",
-        w->known->licence));
+    app_event(json_pack("{s:s, s:o, s:o, s:o, s:s, s:o}", "event", "done", "model",
+        app_json_text(w->known->name), "output", app_json_text(w->place.model),
+        "source", app_json_text(origin.source), "sha256", origin.result, "licence",
+        app_json_text(w->known->licence)));
     app_say("%s: installed as %s", w->known->name, w->place.model);
     app_say("licence: %s", w->known->licence);
     if (strcmp(w->known->name, "vgg19") == 0)
@@ -108,13 +108,21 @@ static int from_servers(work *w) {
         .digest = w->known->digest,
         .partial = &w->partial};
     if (!f.urls) return APP_USAGE;
+    int status = app_fetch_run(&f);
+    if (!status && app_interrupted()) status = APP_INTERRUPTED;
+    if (status) return status;
+    status =
+        install(w, w->partial.path, app_fetch_shown(f.source, shown, sizeof shown));
+    if (status) app_note("what was fetched is kept as %s", w->partial.path);
+    return status;
+}
+
+/* One at a time: who has the partial file. */
+static int fetch(work *w) {
     int status = app_partial_open(&w->partial, w->place.partial);
     if (status) return status;
-    status = app_fetch_run(&f);
-    if (!status && app_interrupted()) status = APP_INTERRUPTED;
-    if (!status)
-        status =
-            install(w, w->partial.path, app_fetch_shown(f.source, shown, sizeof shown));
+    app_signals_catch();
+    status = w->v->from ? from_file(w) : from_servers(w);
     app_partial_close(&w->partial, status == 0);
     return status;
 }
@@ -153,10 +161,7 @@ static int run_fetch(const app_command *self, int argc, char **argv) {
         if (!w.known) status = app_catalogue_lacks(&catalogue, name);
     }
     if (!status) status = check_before(&w);
-    if (!status) {
-        app_signals_catch();
-        status = v.from ? from_file(&w) : from_servers(&w);
-    }
+    if (!status) status = fetch(&w);
     imp_ctx_free(w.ctx);
     app_catalogue_free(&catalogue);
     return status;

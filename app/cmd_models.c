@@ -255,7 +255,7 @@ static int remove_model(const char *name) {
     if (!status) status = unlink_file(place.record, &any);
     if (status) return status;
     if (!any) return app_model_check_name(name);
-    app_event(json_pack("{s:s, s:s}", "event", "removed", "name", name));
+    app_event(json_pack("{s:s, s:o}", "event", "removed", "name", app_json_text(name)));
     app_say("%s: removed from %s", name, place.folder);
     return 0;
 }

@@ -105,8 +105,11 @@ typedef struct transfer {
     char tag[256], tag_url[URL];    /* the server's word for this version of the file */
     char seen_tag[256], range[128]; /* of the answer that is coming in */
     char why[PATH_MAX + URL];       /* the last failure, for people */
-    double began, told, told_line;  /* seconds: this run, its last event */
+    char detail[CURL_ERROR_SIZE];   /* libcurl's own words */
+    double began, told;             /* seconds: this run, its last event */
     uint64_t at_begin;              /* bytes that were there then */
+    double looked, stall; /* seconds: when stalled() looked; how often it does */
+    curl_off_t looked_bytes;
 } transfer;
 
 static size_t refuse(transfer *t, verdict outcome, int status, const char *format, ...)
@@ -216,9 +219,9 @@ static void tell(transfer *t, bool last) {
         taken > 0 && size > t->at_begin ? (double)(size - t->at_begin) / taken : 0;
     if (app_json() && (last || now >= t->told + 1)) {
         t->told = now;
-        app_event(json_pack("{s:s, s:s, s:I, s:I, s:o}", "event", "progress", "model",
-            t->f->name, "bytes", (json_int_t)size, "of", (json_int_t)t->f->size,
-            "seconds", app_json_number(taken)));
+        app_event(json_pack("{s:s, s:o, s:I, s:I, s:o}", "event", "progress", "model",
+            app_json_text(t->f->name), "bytes", (json_int_t)size, "of",
+            (json_int_t)t->f->size, "seconds", app_json_number(taken)));
     }
     if (rate <= 0 || !app_progress_wanted(last)) return;
     long left = (long)((double)(t->f->size - size) / rate + 0.5);
@@ -228,13 +231,27 @@ static void tell(transfer *t, bool last) {
         app_bytes(speed, sizeof speed, rate), left / 60, left % 60);
 }
 
+/* Longer than it may take, and less than 1 KB in each second of it? */
+static bool stalled(transfer *t) {
+    double now = app_seconds();
+    curl_off_t bytes = 0;
+    curl_easy_getinfo(t->curl, CURLINFO_SIZE_DOWNLOAD_T, &bytes);
+    if (now < t->looked + t->stall) return false;
+    bool slow = (double)(bytes - t->looked_bytes) < 1024 * t->stall;
+    t->looked = now;
+    t->looked_bytes = bytes;
+    return slow;
+}
+
 static int on_progress(
     void *user, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d) {
     transfer *t = user;
     (void)a, (void)b, (void)c, (void)d;
     if (app_interrupted()) return 1;
     tell(t, false);
-    return 0;
+    if (!stalled(t)) return 0;
+    refuse(t, NEXT, IMP_ERR_FILE, "stalled for %.0f s", t->stall);
+    return 1;
 }
 
 /* --- one request --- */
@@ -247,10 +264,10 @@ static bool is_web(const char *url) {
     return is_https(url) || strncasecmp(url, "http://", 7) == 0;
 }
 
-static long stall_seconds(void) {
+static double stall_seconds(void) {
     const char *text = getenv("IMPASTO_STALL"); /* the tests cannot wait */
     double seconds;
-    if (text && app_read_number(text, 1, 3600, &seconds)) return (long)seconds;
+    if (text && app_read_number(text, 1, 3600, &seconds)) return seconds;
     return STALL_SECONDS;
 }
 
@@ -269,9 +286,8 @@ static void set_up(transfer *t) {
     curl_easy_setopt(curl, CURLOPT_FAILONERROR, 1L);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_SECONDS);
-    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1024L);
-    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, stall_seconds());
     curl_easy_setopt(curl, CURLOPT_USERAGENT, "impasto");
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, t->detail);
     curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(curl, CURLOPT_HEADERDATA, t);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_bytes);
@@ -326,16 +342,14 @@ static verdict judge(transfer *t, CURLcode result, long code) {
     if (result == CURLE_HTTP_RETURNED_ERROR) {
         refuse(t, code == 416 && t->from ? AFRESH : NEXT, IMP_ERR_FILE,
             "HTTP status %ld", code);
-    } else if (result == CURLE_OPERATION_TIMEDOUT) {
-        refuse(t, NEXT, IMP_ERR_FILE, "%s",
-            t->begun ? "stalled" : curl_easy_strerror(result));
     } else if (result == CURLE_OK || result == CURLE_PARTIAL_FILE ||
                result == CURLE_RECV_ERROR || result == CURLE_GOT_NOTHING ||
                result == CURLE_HTTP2_STREAM) {
         refuse(t, moved ? BROKEN : NEXT, IMP_ERR_FILE,
             "ended after %" PRIu64 " of %" PRIu64 " bytes", p->size, t->f->size);
     } else {
-        refuse(t, NEXT, IMP_ERR_FILE, "%s", curl_easy_strerror(result));
+        refuse(t, NEXT, IMP_ERR_FILE, "%s",
+            t->detail[0] ? t->detail : curl_easy_strerror(result));
     }
     return t->outcome;
 }
@@ -347,6 +361,9 @@ static verdict request(transfer *t) {
     t->from = p->size;
     t->begun = false;
     t->words = 0;
+    t->detail[0] = 0;
+    t->looked = app_seconds();
+    t->looked_bytes = 0;
     t->outcome = WHOLE;
     if (t->from) t->mixed = true;
     struct curl_slist *headers = set_range(t);
@@ -459,6 +476,7 @@ int app_fetch_run(app_fetch *f) {
         t->f = f;
         t->mixed = true; /* whoever wrote what is there */
         t->began = app_seconds();
+        t->stall = stall_seconds();
         t->at_begin = f->partial->size;
         if (f->partial->size > f->size && !app_partial_clear(f->partial)) {
             app_error("%s: cannot write: %s", f->partial->path, strerror(errno));

@@ -24,9 +24,8 @@ static bool join(
 
 int app_place_of(app_place *place, const char *name) {
     if (!app_known_name(name)) {
-        app_error(
-            "model %s: expected a name of letters and digits, without slash and dot in "
-            "front%s",
+        app_error("model %s: expected a name without slash, dot in front and control "
+                  "characters%s",
             name, strcmp(name, "builtin") == 0 ? ": builtin comes with impasto" : "");
         return APP_USAGE;
     }
@@ -107,13 +106,14 @@ static bool take_text(const json_t *object, const char *key, char *out, size_t s
 bool app_origin_read(app_origin *o, const char *path, char *why, size_t size) {
     static char text[1 << 14]; /* it is far smaller */
     json_error_t error;
-    FILE *file = fopen(path, "re");
+    struct stat about; /* a pipe shall not hang us */
+    bool plain = stat(path, &about) == 0 && S_ISREG(about.st_mode);
+    FILE *file = plain ? fopen(path, "re") : NULL;
     size_t n = file ? fread(text, 1, sizeof text, file) : 0;
     bool good = file && !ferror(file) && n < sizeof text;
-    if (!file) snprintf(why, size, "cannot read: %s", strerror(errno));
     if (file) fclose(file);
     if (!good) {
-        if (file) snprintf(why, size, "expected a short JSON, found something else");
+        snprintf(why, size, "expected a short file of JSON, found something else");
         return false;
     }
     json_t *object = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);

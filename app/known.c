@@ -77,7 +77,8 @@ static const app_known table[] = {
 bool app_known_name(const char *name) {
     size_t n = strlen(name);
     for (size_t i = 0; i < n; i++)
-        if (name[i] <= ' ' || name[i] > '~' || name[i] == '/') return false;
+        if ((unsigned char)name[i] < ' ' || name[i] == 0x7f || name[i] == '/')
+            return false;
     return n > 0 && n <= 100 && name[0] != '.' && strcmp(name, "builtin") != 0;
 }
 

@@ -38,7 +38,7 @@ const app_known *app_catalogue_find(const app_catalogue *c, const char *name);
 int app_catalogue_lacks(const app_catalogue *c, const char *name);
 
 /* May a model in the folder be called so? Neither empty nor long, no slash, no dot in front,
- * not builtin, nothing that is no printable ASCII. */
+ * not builtin, no control characters. */
 bool app_known_name(const char *name);
 /* The name of the file that a URL ends with, without a question behind it. */
 void app_known_file(const char *url, char *out, size_t size);
