@@ -88,7 +88,9 @@ int app_origin_write(imp_ctx *ctx, app_origin *o, const app_place *place,
         app_error("%s: out of memory", place->record);
         status = IMP_ERR_LIMIT;
     } else {
-        imp_status s = imp_write_file(ctx, place->record, text, strlen(text), true);
+        size_t n = strlen(text);
+        text[n] = '\n'; /* no text any more, but a line */
+        imp_status s = imp_write_file(ctx, place->record, text, n + 1, true);
         if (s != IMP_OK) status = app_fail(ctx, s);
     }
     free(text);

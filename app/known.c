@@ -201,6 +201,8 @@ int app_catalogue_read(app_catalogue *c) {
     for (size_t number = 1; rest && !status; number++) {
         char *line = strsep(&rest, "\n");
         app_known m;
+        size_t n = strlen(line);
+        if (n && line[n - 1] == '\r') line[n - 1] = 0;
         if (!*line || *line == '#') continue;
         status = read_line(&m, line, path, number);
         if (!status) status = put(c, &m, path);
