@@ -7,6 +7,7 @@
 
 #include "commands.h"
 #include "foreign/convert.h"
+#include "known.h"
 #include "report.h"
 #include "signals.h"
 
@@ -68,15 +69,18 @@ static int take_three(const char *name, const app_numbers *given, float out[3]) 
     return APP_USAGE;
 }
 
-static void tell(const char *in, const values *v, const imp_converted *c) {
+/* known: which of the known files it is, or NULL. */
+static void tell(
+    const char *in, const values *v, const imp_converted *c, const app_known *known) {
     const imp_input_spec *s = &c->input;
-    app_event(json_pack("{s:s, s:o, s:o, s:s, s:s, s:s, s:I, s:I, s:I, s:s, s:f}",
+    app_event(json_pack("{s:s, s:o, s:o, s:s, s:s, s:s?, s:s, s:I, s:I, s:I, s:s, s:f}",
         "event", "done", "input", app_json_text(in), "output", app_json_text(v->output),
-        "format", c->format, "naming", c->naming, "architecture", c->architecture,
-        "divisor", (json_int_t)c->divisor, "classes", (json_int_t)c->classes,
-        "parameters", (json_int_t)c->parameters, "order", s->bgr ? "bgr" : "rgb",
-        "range", (double)s->range));
+        "format", c->format, "naming", c->naming, "known", known ? known->name : NULL,
+        "architecture", c->architecture, "divisor", (json_int_t)c->divisor, "classes",
+        (json_int_t)c->classes, "parameters", (json_int_t)c->parameters, "order",
+        s->bgr ? "bgr" : "rgb", "range", (double)s->range));
     app_say("%s: %s%s%s", in, c->format, *c->naming ? ", names of " : "", c->naming);
+    if (known) app_say("%s: %s, by its checksum", in, known->what);
     app_say("%s: %s, %s 0..%g minus %g,%g,%g, %zu classes, %zu parameters", v->output,
         c->architecture, s->bgr ? "bgr" : "rgb", (double)s->range, (double)s->mean[0],
         (double)s->mean[1], (double)s->mean[2], c->classes, c->parameters);
@@ -102,8 +106,11 @@ static int convert(imp_ctx *ctx, const char *in, const values *v) {
     if (!s) s = imp_convert(ctx, in, v->output, &o, &found);
     if (s && app_interrupted()) return APP_INTERRUPTED;
     if (s) return app_fail(ctx, s);
-    tell(in, v, &found);
-    return 0;
+    app_catalogue catalogue;
+    status = app_catalogue_read(&catalogue);
+    if (!status) tell(in, v, &found, app_catalogue_of_file(&catalogue, in));
+    app_catalogue_free(&catalogue);
+    return status;
 }
 
 static int run(const app_command *self, int argc, char **argv) {

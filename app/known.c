@@ -221,6 +221,18 @@ const app_known *app_catalogue_find(const app_catalogue *c, const char *name) {
     return NULL;
 }
 
+const app_known *app_catalogue_of_file(const app_catalogue *c, const char *path) {
+    struct stat about;
+    char found[APP_DIGEST];
+    if (stat(path, &about) != 0) return NULL;
+    for (size_t i = 0; i < c->n; i++)
+        if (c->models[i].size == (uint64_t)about.st_size && /* most files end here */
+            app_digest(path, c->models[i].kind, found) &&
+            strcmp(found, c->models[i].digest) == 0)
+            return &c->models[i];
+    return NULL;
+}
+
 int app_catalogue_lacks(const app_catalogue *c, const char *name) {
     const char *nearest = c->models[0].name;
     if (strcmp(name, "builtin") == 0) {

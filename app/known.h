@@ -34,6 +34,8 @@ int app_catalogue_read(app_catalogue *c);
 void app_catalogue_free(app_catalogue *c);
 
 const app_known *app_catalogue_find(const app_catalogue *c, const char *name);
+/* The one that the file at path is, by size and checksum; NULL: none, or it cannot be told. */
+const app_known *app_catalogue_of_file(const app_catalogue *c, const char *path);
 /* Say that there is no such model, and the nearest. Returns the exit status. */
 int app_catalogue_lacks(const app_catalogue *c, const char *name);
 
