@@ -15,6 +15,7 @@
 
 #include "digest.h"
 #include "foreign/convert.h"
+#include "known.h"
 #include "options.h"
 #include "report.h"
 #include "signals.h"
@@ -45,8 +46,20 @@ static bool ends_with(const char *text, const char *end) {
     return n >= m && strcmp(text + n - m, end) == 0;
 }
 
+/* Is it one that could be fetched? That is said then. */
+static bool say_how_to_get(const char *name) {
+    app_catalogue c;
+    bool known = app_catalogue_read(&c) == 0 && app_catalogue_find(&c, name);
+    app_catalogue_free(&c);
+    if (known)
+        app_error(
+            "model %s: not installed; it comes by impasto model fetch %s", name, name);
+    return known;
+}
+
 /* Say why, what names there are, and the nearest of them. */
 static int no_such_model(const char *name, const char *why) {
+    if (say_how_to_get(name)) return IMP_ERR_MODEL;
     char folder[PATH_MAX], nearest[256] = "builtin", list[512] = "builtin";
     app_models_folder(folder, sizeof folder);
     DIR *dir = folder[0] ? opendir(folder) : NULL;
