@@ -31,6 +31,8 @@ static bool recognise(const uint8_t *data, size_t size) {
 #define SLAB                                                                           \
     ((size_t)32 << 20) /* bytes that are read at once, and of a chunk, at most */
 #define PIECE ((size_t)1 << 20)
+#define FORGET                                                                         \
+    (SLAB / 4) /* pages of the file are not kept longer than for so many bytes */
 
 typedef struct state {
     hid_t file;
@@ -379,10 +381,10 @@ static imp_status read_slab(
     imp_foreign *f, const imp_foreign_tensor *t, hid_t set, slabs *s, uint8_t *buffer) {
     size_t rows = imp_least(s->rows, t->shape[s->axis] - s->start[s->axis]);
     size_t bytes = rows * s->row_bytes;
-    hsize_t n = rows * (s->row_bytes / imp_dtype_size(t->dtype));
-    hid_t from = H5Dget_space(set), to = H5Screate_simple(1, &n, NULL);
-    hid_t type = H5Dget_type(set);
     s->count[s->axis] = rows;
+    /* Of the same rank: libhdf5 then copies rows, not one number after another. */
+    hid_t from = H5Dget_space(set), to = H5Screate_simple((int)t->ndim, s->count, NULL);
+    hid_t type = H5Dget_type(set);
     bool read = from >= 0 && to >= 0 && type >= 0 &&
                 H5Sselect_hyperslab(
                     from, H5S_SELECT_SET, s->start, NULL, s->count, NULL) >= 0 &&
@@ -393,6 +395,7 @@ static imp_status read_slab(
     if (from >= 0) H5Sclose(from);
     for (size_t i = 0; i < bytes && !status; i += PIECE)
         status = imp_foreign_send(f, buffer + i, imp_least(bytes - i, PIECE));
+    if (bytes >= FORGET) imp_file_forget(&(imp_file){f->data, f->size}, 0, f->size);
     return status;
 }
 

@@ -21,6 +21,7 @@
 #define FIELD     64 /* bytes of a field's name, the last one zero */
 #define PIECE     65536
 #define INFLATED  (2 * PIECE)
+#define FORGET    ((size_t)8 << 20)
 
 enum { /* types of elements */
     INT8 = 1,
@@ -45,7 +46,7 @@ typedef struct source {
     bool packed;
     size_t pos, end;    /* packed: in what comes out, whose end is not known */
     size_t start, stop; /* packed: where it lies in the file */
-    size_t given;       /* packed: up to where zlib has it */
+    size_t given, kept; /* packed: up to where zlib has it; from where pages are kept */
     z_stream z;
     bool ended;
     uint8_t *out; /* packed: pos is at out + taken of n bytes */
@@ -110,11 +111,19 @@ static imp_status unpack(source *s, imp_foreign *f, size_t start, size_t stop) {
         .start = start,
         .stop = stop,
         .given = start,
+        .kept = start,
         .out = malloc(INFLATED)};
     if (s->out && inflateInit(&s->z) == Z_OK) return IMP_OK;
     free(s->out);
     s->out = NULL;
     return imp_fail(f->ctx, IMP_ERR_LIMIT, "%s: no memory", f->path);
+}
+
+/* What zlib has had of a large file need not stay in memory. */
+static void forget(source *s) {
+    if (s->given - s->kept < FORGET) return;
+    imp_file_forget(&(imp_file){s->f->data, s->f->size}, s->kept, s->given - s->kept);
+    s->kept = s->given;
 }
 
 /* Some more of a packed element into out, which is used up. */
@@ -128,6 +137,7 @@ static imp_status inflate_some(source *s) {
         s->z.avail_out = INFLATED;
         int code = inflate(&s->z, Z_NO_FLUSH);
         s->given += give - s->z.avail_in;
+        forget(s);
         s->n = INFLATED - s->z.avail_out;
         s->ended = code == Z_STREAM_END;
         if (code == Z_MEM_ERROR)

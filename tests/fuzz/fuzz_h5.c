@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Any bytes as an HDF5 file of Keras. libhdf5 is known to fall over lying files, which is
+ * why a child reads them; so here too every input has a child of its own. Where that one dies
+ * inside libhdf5, by a signal, of a sanitizer that saw libhdf5 do it, or of too much time or
+ * memory, the file is refused and all is well. What is not: a demand of fuzz_foreign.h that
+ * does not hold, and a fault in our own code.
+ */
+#include "fuzz_foreign.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#define SECONDS 5
+#define OURS    "foreign/h5.c"
+
+enum { RUNS, ENDED, LIBRARY_FAULT };
+
+void __asan_set_error_report_callback(void (*callback)(const char *report));
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+
+/* libFuzzer's counters of this program: what a child reached must come back. */
+extern uint8_t __start___sancov_cntrs, __stop___sancov_cntrs;
+
+static struct shared {
+    int state;
+    uint8_t counters[];
+} * shared;
+
+static size_t n_counters(void) {
+    return (size_t)(&__stop___sancov_cntrs - &__start___sancov_cntrs);
+}
+
+/* Whose fault is it? The first frame of the report that is libhdf5's or h5.c's says so. */
+static void on_report(const char *report) {
+    const char *library = strstr(report, "libhdf5"), *ours = strstr(report, OURS);
+    if (library && (!ours || library < ours)) shared->state = LIBRARY_FAULT;
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv) {
+    (void)argc, (void)argv;
+    shared = mmap(NULL, sizeof *shared + n_counters(), PROT_READ | PROT_WRITE,
+        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    demand(shared != MAP_FAILED);
+    __asan_set_error_report_callback(on_report);
+    return 0;
+}
+
+static void child(const uint8_t *data, size_t size) {
+    static const int fatal[] = {
+        SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGALRM, SIGXCPU};
+    const struct rlimit none = {0, 0}, time = {SECONDS, SECONDS};
+    for (size_t i = 0; i < sizeof fatal / sizeof *fatal; i++) signal(fatal[i], SIG_DFL);
+    setrlimit(RLIMIT_CORE, &none);
+    setrlimit(RLIMIT_CPU, &time);
+    fuzz_reader(&imp_reader_h5, data, size);
+    memcpy(shared->counters, &__start___sancov_cntrs, n_counters());
+    shared->state = ENDED;
+    _exit(0);
+}
+
+/* libFuzzer ends a child with 71 that asked for too much memory; a demand is SIGILL. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    int status;
+    if (!imp_reader_h5.recognise(data, size)) return 0;
+    shared->state = RUNS;
+    pid_t pid = fork();
+    demand(pid >= 0);
+    if (pid == 0) child(data, size);
+    demand(waitpid(pid, &status, 0) == pid);
+    if (shared->state == ENDED)
+        memcpy(&__start___sancov_cntrs, shared->counters, n_counters());
+    else if (WIFSIGNALED(status))
+        demand(WTERMSIG(status) != SIGILL);
+    else
+        demand(shared->state == LIBRARY_FAULT || WEXITSTATUS(status) == 71);
+    return 0;
+}
