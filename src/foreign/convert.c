@@ -44,15 +44,17 @@ static void turn(const imp_origin *o, const float *src, float *dst) {
 /* Outputs one behind the other: each is read, turned and written. */
 static imp_status copy_by_outputs(job *j, const imp_origin *o) {
     size_t row = o->inputs * o->height * o->width;
-    float *plain = malloc(2 * row * sizeof *plain), *turned = plain + row;
-    imp_status s = plain ? imp_child_begin(j->child, o->index)
-                         : imp_fail(j->ctx, IMP_ERR_LIMIT, "convert: no memory");
+    float *plain = malloc(row * sizeof *plain), *turned = malloc(row * sizeof *turned);
+    imp_status s = plain && turned
+                       ? imp_child_begin(j->child, o->index)
+                       : imp_fail(j->ctx, IMP_ERR_LIMIT, "convert: no memory");
     for (size_t k = 0; k < o->outputs && !s; k++) {
         if ((s = imp_child_next(j->child, row, plain))) break;
         turn(o, plain, turned);
         s = put(j, turned, row);
     }
     free(plain);
+    free(turned);
     return s;
 }
 

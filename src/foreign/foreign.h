@@ -72,10 +72,11 @@ imp_status imp_foreign_name(
     imp_foreign *f, imp_foreign_tensor *t, const char *format, ...) IMP_PRINTF(3, 4);
 imp_status imp_foreign_send(imp_foreign *f, const void *bytes, size_t n);
 /* IMP_ERR_MODEL, the text after the file's path. */
-imp_status imp_foreign_fail(imp_foreign *f, const char *format, ...) IMP_PRINTF(2, 3);
+imp_status imp_foreign_fail(const imp_foreign *f, const char *format, ...)
+    IMP_PRINTF(2, 3);
 
 /* The same for a format whose library was not there when impasto was built. */
-imp_status imp_foreign_lacks(imp_foreign *f, const char *package);
+imp_status imp_foreign_lacks(const imp_foreign *f, const char *package);
 
 size_t imp_dtype_size(imp_dtype dtype); /* of one of the four; 0: another */
 /* Bytes of numbers, and of a reader's memory, that a file of this size may ask for: weights

@@ -40,7 +40,7 @@ size_t imp_foreign_allowance(size_t file_size) {
                : SIZE_MAX;
 }
 
-imp_status imp_foreign_fail(imp_foreign *f, const char *format, ...) {
+imp_status imp_foreign_fail(const imp_foreign *f, const char *format, ...) {
     char text[512];
     va_list args;
     va_start(args, format);
@@ -132,7 +132,7 @@ imp_status imp_foreign_send(imp_foreign *f, const void *bytes, size_t n) {
     return f->sink(f->user, bytes, n);
 }
 
-imp_status imp_foreign_lacks(imp_foreign *f, const char *package) {
+imp_status imp_foreign_lacks(const imp_foreign *f, const char *package) {
     return imp_foreign_fail(f,
         "expected an impasto built with %s, found one without: install that package of "
         "Debian and build again",

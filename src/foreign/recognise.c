@@ -224,12 +224,11 @@ static bool find_axes(
 
 static imp_status weight_origin(const imp_foreign *f, const imp_model *m, size_t layer,
     const naming *n, bool *swapped, imp_origin *o) {
-    imp_foreign *file = (imp_foreign *)(uintptr_t)f;
     const imp_foreign_tensor *t = &f->tensors[o->index];
     if (find_axes(t, n->rows_first, swapped, o)) return IMP_OK;
     char found[200];
     shape_text(t, found, sizeof found);
-    return imp_foreign_fail(file,
+    return imp_foreign_fail(f,
         "tensor %s: shape: expected that of %s, %zu outputs of %zu inputs by %zu x "
         "%zu, found "
         "%s",
@@ -239,7 +238,6 @@ static imp_status weight_origin(const imp_foreign *f, const imp_model *m, size_t
 
 static imp_status bias_origin(
     const imp_foreign *f, const imp_model *m, size_t layer, imp_origin *o) {
-    imp_foreign *file = (imp_foreign *)(uintptr_t)f;
     const imp_foreign_tensor *t = &f->tensors[o->index];
     bool one_side = true; /* longer than 1 */
     for (size_t d = 0; d < t->ndim; d++)
@@ -247,7 +245,7 @@ static imp_status bias_origin(
     char found[200];
     shape_text(t, found, sizeof found);
     if (!one_side || t->count != o->outputs)
-        return imp_foreign_fail(file,
+        return imp_foreign_fail(f,
             "tensor %s: shape: expected %zu biases of %s, found %s", t->name,
             o->outputs, m->layers[layer].name, found);
     o->inputs = o->outputs; /* one row */
@@ -259,13 +257,12 @@ static imp_status bias_origin(
 static imp_status layer_origins(const imp_foreign *f, const naming *n,
     const imp_model *m, size_t layer, size_t side, bool *swapped, const imp_tensor *t,
     imp_origin *out) {
-    imp_foreign *file = (imp_foreign *)(uintptr_t)f;
     for (int bias = 0; bias < 2; bias++) {
         const imp_shape *s = &t[bias].shape;
         imp_origin *o = &out[bias];
         *o = (imp_origin){.index = find(f, n, m, layer, bias), .height = 1, .width = 1};
         if (o->index == NO_INDEX)
-            return imp_foreign_fail(file,
+            return imp_foreign_fail(f,
                 "layer %s: expected its %s, by %s's names, found none",
                 m->layers[layer].name, bias ? "bias" : "weight", n->name);
         o->outputs = bias ? s->c : s->n;
@@ -341,8 +338,7 @@ static imp_status choose(
             if (s) return s;
         }
     if (most > 0) return IMP_OK;
-    imp_foreign *file = (imp_foreign *)(uintptr_t)f;
-    return imp_foreign_fail(file,
+    return imp_foreign_fail(f,
         "network: expected a VGG-16 or VGG-19 by the names of Oxford, torchvision, "
         "timm or "
         "Keras, found %zu tensors, the first of them %s",
@@ -367,8 +363,7 @@ static imp_status build(
     char architecture[16];
     snprintf(architecture, sizeof architecture, "%s", m->architecture);
     if (first == 0 || 64 % first) {
-        imp_foreign *file = (imp_foreign *)(uintptr_t)f;
-        return imp_foreign_fail(file,
+        return imp_foreign_fail(f,
             "layer conv1_1: expected 64 outputs, or a power of two below, found %zu",
             first);
     }
