@@ -184,26 +184,28 @@ static imp_status check_chunks(
         f, "%s: chunks: expected at most %zu bytes each, found more", where, most);
 }
 
-/* Where a dataset's numbers lie: all inside the file, or in chunks of it. */
-static imp_status check_storage(
-    imp_foreign *f, const char *where, hid_t set, hid_t how, imp_foreign_tensor *t) {
+/* Asked before the shape, for which libhdf5 may look into the files of a virtual dataset. */
+static imp_status check_layout(imp_foreign *f, const char *where, hid_t how) {
     H5D_layout_t layout = H5Pget_layout(how);
-    int external = H5Pget_external_count(how);
-    if (external != 0)
+    if (H5Pget_external_count(how) != 0)
         return imp_foreign_fail(
             f, "%s: expected numbers in this file, found external storage", where);
-    imp_status s = check_filters(f, where, how);
-    if (s) return s;
-    if (layout == H5D_CHUNKED) return check_chunks(f, where, how, t);
-    if (layout == H5D_COMPACT) return IMP_OK;
-    if (layout != H5D_CONTIGUOUS)
+    if (layout != H5D_CHUNKED && layout != H5D_COMPACT && layout != H5D_CONTIGUOUS)
         return imp_foreign_fail(
             f, "%s: expected numbers in this file, found a virtual dataset", where);
+    return check_filters(f, where, how);
+}
+
+/* Where the numbers lie: in a row, or in chunks. */
+static imp_status check_place(
+    imp_foreign *f, const char *where, hid_t set, hid_t how, imp_foreign_tensor *t) {
+    H5D_layout_t layout = H5Pget_layout(how);
+    if (layout == H5D_CHUNKED) return check_chunks(f, where, how, t);
+    if (layout == H5D_COMPACT) return IMP_OK;
     size_t bytes = bytes_of(t);
     haddr_t at = H5Dget_offset(set);
     t->inside = true;
-    t->offset = at == HADDR_UNDEF ? SIZE_MAX : at;
-    if (bytes == 0) t->offset = 0;
+    t->offset = at == HADDR_UNDEF || bytes == 0 ? 0 : at;
     if (H5Dget_storage_size(set) >= bytes && (at != HADDR_UNDEF || bytes == 0))
         return IMP_OK;
     return imp_foreign_fail(
@@ -224,8 +226,9 @@ static imp_status tell_number(imp_foreign *f, const char *where, hid_t set,
     haddr_t address, hid_t how, imp_foreign_tensor *t) {
     state *st = f->state;
     imp_status s = check_naming(f, t->name);
+    if (!s) s = check_layout(f, where, how);
     if (!s) s = shape_of(f, where, set, t);
-    if (!s) s = check_storage(f, where, set, how, t);
+    if (!s) s = check_place(f, where, set, how, t);
     if (!s) s = imp_foreign_add(f, t);
     if (!s) st->sets[f->n - 1] = address;
     return s;

@@ -83,7 +83,8 @@ typedef struct found { /* one of a layer's two arrays */
 } found;
 
 typedef struct state {
-    source now; /* of read */
+    source now;     /* of read */
+    size_t entered; /* bytes of the variables that are read */
     run runs[IMP_FOREIGN_COUNT];
 } state;
 
@@ -263,8 +264,8 @@ static imp_status read_shape(source *s, const char *where, matrix *m) {
         where);
 }
 
-/* A matrix's flags, dimensions and name; e is its element, which may be empty: an array 0 x
- * 0. A name that is too long is none that we look for: it is left empty. */
+/* A matrix's flags, dimensions and name (of 63 bytes at most, as MATLAB has it); e is its
+ * element, which may be empty: an array 0 x 0. */
 static imp_status open_matrix(
     source *s, const char *where, const element *e, matrix *m) {
     uint8_t flags[8];
@@ -284,7 +285,6 @@ static imp_status open_matrix(
     m->complex = flags[1] & 8;
     if ((status = read_shape(s, where, m))) return status;
     if ((status = next_element(s, where, m->end, &part))) return status;
-    if (part.type == INT8 && part.size >= sizeof m->name) return go_to(s, part.end);
     return take(s, where, &part, INT8, m->name, sizeof m->name - 1);
 }
 
@@ -651,14 +651,17 @@ static imp_status read_meta(source *s, const matrix *m) {
 /* The variable at the source; *end: where it ends, 0 where it was none of ours. */
 static imp_status read_variable(source *s, const element *e, size_t *end) {
     matrix m;
+    state *st = s->f->state;
     imp_status status = open_matrix(s, "a variable", e, &m);
     *end = 0;
     if (status) return status;
     bool layers = !strcmp(m.name, "layers"), meta = !strcmp(m.name, "meta");
     if (!layers && !meta && strcmp(m.name, "normalization")) return IMP_OK;
-    if (e->size > imp_foreign_allowance(s->f->size))
-        return imp_foreign_fail(s->f, "%s: expected at most %zu bytes, found %zu",
-            m.name, imp_foreign_allowance(s->f->size), e->size);
+    if (!imp_add_size(&st->entered, st->entered, e->size) ||
+        st->entered > imp_foreign_allowance(s->f->size))
+        return imp_foreign_fail(s->f,
+            "%s: with those before it expected at most %zu bytes, found %zu", m.name,
+            imp_foreign_allowance(s->f->size), st->entered);
     *end = e->end;
     return layers ? read_layers(s, &m)
            : meta ? read_meta(s, &m)

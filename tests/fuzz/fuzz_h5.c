@@ -8,6 +8,7 @@
  */
 #include "fuzz_foreign.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -21,16 +22,21 @@ enum { RUNS, ENDED, LIBRARY_FAULT };
 void __asan_set_error_report_callback(void (*callback)(const char *report));
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 
-/* libFuzzer's counters of this program: what a child reached must come back. */
-extern uint8_t __start___sancov_cntrs, __stop___sancov_cntrs;
+/* Where libFuzzer's counters of this program begin and end: what a child reached must come
+ * back. Named in assembler, as clang makes symbols of these names itself. */
+__asm__(".pushsection .data, \"aw\"\n"
+        ".balign 8\n"
+        "counters: .quad __start___sancov_cntrs, __stop___sancov_cntrs\n"
+        ".popsection\n");
+extern uint8_t *const volatile counters[2];
 
 static struct shared {
     int state;
-    uint8_t counters[];
+    uint8_t counted[];
 } * shared;
 
 static size_t n_counters(void) {
-    return (size_t)(&__stop___sancov_cntrs - &__start___sancov_cntrs);
+    return (size_t)(counters[1] - counters[0]);
 }
 
 /* Whose fault is it? The first frame of the report that is libhdf5's or h5.c's says so. */
@@ -45,6 +51,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
         MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     demand(shared != MAP_FAILED);
     __asan_set_error_report_callback(on_report);
+    imp_ctx ctx = {0};
+    imp_foreign f = {.ctx = &ctx, .path = "fuzz"};
+    if (imp_reader_h5.prepare) demand(imp_reader_h5.prepare(&f) == IMP_OK); /* once */
     return 0;
 }
 
@@ -56,7 +65,7 @@ static void child(const uint8_t *data, size_t size) {
     setrlimit(RLIMIT_CORE, &none);
     setrlimit(RLIMIT_CPU, &time);
     fuzz_reader(&imp_reader_h5, data, size);
-    memcpy(shared->counters, &__start___sancov_cntrs, n_counters());
+    memcpy(shared->counted, counters[0], n_counters());
     shared->state = ENDED;
     _exit(0);
 }
@@ -69,9 +78,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     pid_t pid = fork();
     demand(pid >= 0);
     if (pid == 0) child(data, size);
-    demand(waitpid(pid, &status, 0) == pid);
+    while (waitpid(pid, &status, 0) < 0) demand(errno == EINTR); /* libFuzzer's clock */
     if (shared->state == ENDED)
-        memcpy(&__start___sancov_cntrs, shared->counters, n_counters());
+        memcpy(counters[0], shared->counted, n_counters());
     else if (WIFSIGNALED(status))
         demand(WTERMSIG(status) != SIGILL);
     else
