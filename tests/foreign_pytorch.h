@@ -28,7 +28,7 @@ static inline void put(blob *b, const void *data, size_t n) {
 /* The lowest n bytes of x, little endian. */
 static inline void put_number(blob *b, uint64_t x, size_t n) {
     for (size_t i = 0; i < n; i++) {
-        uint8_t byte = (uint8_t)(x >> 8 * i);
+        uint8_t byte = (uint8_t)(i < 8 ? x >> 8 * i : 0);
         put(b, &byte, 1);
     }
 }
