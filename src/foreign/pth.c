@@ -126,8 +126,7 @@ static imp_status tensor(imp_foreign *f, imp_pth *pth, const imp_pickle *p,
     if (!extent(t, &own, &n, &dense) || !imp_in_range(first, n, storage.n))
         return imp_foreign_fail(f,
             "tensor %s: its sizes and strides from element %zu on lead out of its "
-            "storage "
-            "of %zu",
+            "storage of %zu",
             t->name, first, storage.n);
     if ((s = pth->place(f, pth->user, &storage, &own.entry, &own.start))) return s;
     own.start += first * storage.type->size; /* in the storage, and so in the file */
@@ -194,10 +193,9 @@ imp_status imp_pth_add_all(imp_foreign *f, imp_pth *pth, const imp_pickle *p) {
     const imp_pickle_value *dict = state_dict(p);
     if (!dict)
         return imp_foreign_fail(f,
-            "pickle: expected a state dict of tensors, or one by the name state_dict "
-            "or "
-            "model, found %s without: save it with torch.save(model.state_dict(), "
-            "PATH)",
+            "pickle: expected a state dict of tensors, or one by the name state_dict, "
+            "model_state_dict or model, found %s without: save it with "
+            "torch.save(model.state_dict(), PATH)",
             imp_pickle_kind_name(p->root));
     for (const imp_pickle_cell *c = imp_pickle_first(p, dict); c;
          c = imp_pickle_next(p, dict, c)) {

@@ -38,7 +38,7 @@ typedef struct imp_pth {
 imp_status imp_pth_storage_of(imp_foreign *f, const imp_pickle *p,
     const imp_pickle_value *id, imp_pth_storage *out);
 /* imp_foreign_add all tensors of floating point in a state dict, which is the pickle's value or
- * is in it as "state_dict" or "model". */
+ * is in it as "state_dict", "model_state_dict" or "model". */
 imp_status imp_pth_add_all(imp_foreign *f, imp_pth *pth, const imp_pickle *p);
 /* Send the numbers of tensor i, outside and not inside: those that lie in another order. */
 imp_status imp_pth_gather(imp_foreign *f, const imp_pth *pth, size_t i);

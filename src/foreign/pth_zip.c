@@ -63,9 +63,8 @@ static imp_status check_kind(imp_foreign *f, const state *own) {
         if (strncmp(name, own->name, n) == 0 && strncmp(name + n, "code/", 5) == 0)
             return imp_foreign_fail(f,
                 "zip: expected a state dict, found a TorchScript program: save its "
-                "tensors "
-                "alone instead, with torch.save(torch.jit.load(PATH).state_dict(), "
-                "OTHER)");
+                "tensors alone instead, with "
+                "torch.save(torch.jit.load(PATH).state_dict(), OTHER)");
     }
     const imp_zip_entry *e = find(own, "byteorder", &i);
     if (!e) return IMP_OK; /* older than 2.1 */
