@@ -212,7 +212,7 @@ static imp_status check_size(
 
 static imp_status add_member(imp_foreign *f, state *own, size_t i) {
     const imp_zip_entry *e = imp_zip_at(own->zip, i);
-    size_t stem = strlen(e->name), start, length;
+    size_t stem = strlen(e->name), start = 0, length = 0;
     if (stem < 4 || strcmp(e->name + stem - 4, ".npy")) return IMP_OK; /* no array */
     imp_status s = header_length(f, own->zip, i, &start, &length);
     if (s) return s;

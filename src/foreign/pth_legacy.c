@@ -167,7 +167,7 @@ static imp_status check_system(imp_foreign *f, state *own, size_t *at) {
 }
 
 static imp_status open_file(imp_foreign *f) {
-    size_t at;
+    size_t at = 0;
     state *own = f->state = calloc(1, sizeof *own);
     if (!own) return imp_fail(f->ctx, IMP_ERR_LIMIT, "%s: no memory", f->path);
     own->pth.place = place;
