@@ -340,6 +340,7 @@ static void lying_h5(void **state) {
         {"h5/gzip-damaged", "inflate() failed"},
         {"h5/contiguous-huge", "its product is beyond all memory"},
         {"h5/contiguous-large", "expected 140000 bytes of numbers, found fewer"},
+        {"h5/compact-less", "expected 240 bytes of numbers, found fewer"},
         {"h5/cut", "superblock: expected an HDF5 file"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)

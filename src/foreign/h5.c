@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * h5.c: Keras's weights: HDF5 by libhdf5, which reads the mapped file where it lies. Links
+ * h5.c: Keras's weights: HDF5 by libhdf5, which reads the mapped file by a driver of ours. Links
  * but hard ones, storage outside the file and filters but a few are refused before libhdf5
  * follows them (CVE-2026-1669).
  */
@@ -55,50 +55,93 @@ static imp_status failed(imp_foreign *f, const char *where, const char *what) {
         where, what, text[0] ? ": " : "", text);
 }
 
-/* --- the file from memory: libhdf5 is told that the mapping is its own copy --- */
+/* --- the file from memory, by a driver: libhdf5's own (core) would call open first --- */
 
-static void *image_malloc(size_t size, H5FD_file_image_op_t op, void *user) {
-    imp_foreign *f = user;
-    (void)op;
-    return size == f->size ? (void *)(uintptr_t)f->data : NULL;
+typedef struct memory_info {
+    const uint8_t *data;
+    size_t size;
+} memory_info;
+
+typedef struct memory {
+    H5FD_t public; /* first: libhdf5's own */
+    memory_info info;
+    haddr_t end; /* that libhdf5 has set */
+} memory;
+
+static H5FD_t *memory_open(
+    const char *name, unsigned flags, hid_t access, haddr_t most) {
+    const memory_info *info = H5Pget_driver_info(access);
+    memory *m = info ? calloc(1, sizeof *m) : NULL;
+    (void)name, (void)flags, (void)most;
+    if (!m) return NULL;
+    m->info = *info;
+    return &m->public;
 }
 
-static void *image_memcpy(
-    void *to, const void *from, size_t size, H5FD_file_image_op_t op, void *user) {
-    (void)size, (void)op, (void)user;
-    return to == from ? to : NULL;
-}
-
-static void *image_realloc(void *p, size_t size, H5FD_file_image_op_t op, void *user) {
-    (void)p, (void)size, (void)op, (void)user;
-    return NULL; /* it would grow: nothing is written here */
-}
-
-static herr_t image_free(void *p, H5FD_file_image_op_t op, void *user) {
-    (void)p, (void)op, (void)user;
+static herr_t memory_close(H5FD_t *file) {
+    free(file);
     return 0;
 }
 
-static void *user_copy(void *user) {
-    return user;
+static haddr_t memory_get_end(const H5FD_t *file, H5FD_mem_t kind) {
+    (void)kind;
+    return ((const memory *)file)->end;
 }
 
-static herr_t user_free(void *user) {
-    (void)user;
+static herr_t memory_set_end(H5FD_t *file, H5FD_mem_t kind, haddr_t end) {
+    (void)kind;
+    ((memory *)file)->end = end;
     return 0;
 }
+
+static haddr_t memory_size(const H5FD_t *file, H5FD_mem_t kind) {
+    (void)kind;
+    return ((const memory *)file)->info.size;
+}
+
+static herr_t memory_read(
+    H5FD_t *file, H5FD_mem_t kind, hid_t how, haddr_t at, size_t size, void *out) {
+    const memory *m = (const memory *)file;
+    (void)kind, (void)how;
+    if (!imp_in_range(at, size, m->info.size)) return -1;
+    if (size) memcpy(out, m->info.data + at, size);
+    return 0;
+}
+
+static herr_t memory_write(H5FD_t *file, H5FD_mem_t kind, hid_t how, haddr_t at,
+    size_t size, const void *from) {
+    (void)file, (void)kind, (void)how, (void)at, (void)size, (void)from;
+    return -1;
+}
+
+static const H5FD_class_t memory_class = {
+#ifdef H5FD_CLASS_VERSION /* since 1.14 */
+    .version = H5FD_CLASS_VERSION,
+    .value = 600, /* of those that are not registered anywhere */
+#endif
+    .name = "mapped",
+    .maxaddr = ((haddr_t)1 << 63) - 1,
+    .fc_degree = H5F_CLOSE_STRONG,
+    .fapl_size = sizeof(memory_info),
+    .open = memory_open,
+    .close = memory_close,
+    .get_eoa = memory_get_end,
+    .set_eoa = memory_set_end,
+    .get_eof = memory_size,
+    .read = memory_read,
+    .write = memory_write,
+    .fl_map = H5FD_FLMAP_DICHOTOMY,
+};
 
 static hid_t open_image(imp_foreign *f) {
-    H5FD_file_image_callbacks_t calls = {
-        image_malloc, image_memcpy, image_realloc, image_free, user_copy, user_free, f};
-    hid_t access = H5Pcreate(H5P_FILE_ACCESS), file = H5I_INVALID_HID;
-    if (access < 0) return access;
-    if (H5Pset_fapl_core(access, PIECE, 0) >= 0 &&
-        H5Pset_cache(access, 0, 521, SLAB, 1) >= 0 &&
-        H5Pset_file_image_callbacks(access, &calls) >= 0 &&
-        H5Pset_file_image(access, (void *)(uintptr_t)f->data, f->size) >= 0)
-        file = H5Fopen("memory", H5F_ACC_RDONLY, access);
-    H5Pclose(access);
+    memory_info info = {f->data, f->size};
+    hid_t driver = H5FDregister(&memory_class), file = H5I_INVALID_HID;
+    hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+    if (driver >= 0 && access >= 0 && H5Pset_driver(access, driver, &info) >= 0 &&
+        H5Pset_cache(access, 0, 521, SLAB, 1) >= 0)
+        file = H5Fopen("/memory", H5F_ACC_RDONLY, access);
+    if (access >= 0) H5Pclose(access);
+    if (driver >= 0) H5FDunregister(driver);
     return file;
 }
 
@@ -201,11 +244,11 @@ static imp_status check_place(
     imp_foreign *f, const char *where, hid_t set, hid_t how, imp_foreign_tensor *t) {
     H5D_layout_t layout = H5Pget_layout(how);
     if (layout == H5D_CHUNKED) return check_chunks(f, where, how, t);
-    if (layout == H5D_COMPACT) return IMP_OK;
     size_t bytes = bytes_of(t);
-    haddr_t at = H5Dget_offset(set);
-    t->inside = true;
+    haddr_t at = layout == H5D_COMPACT ? 0 : H5Dget_offset(set);
+    t->inside = layout == H5D_CONTIGUOUS;
     t->offset = at == HADDR_UNDEF || bytes == 0 ? 0 : at;
+    /* libhdf5 1.10 reads past compact numbers that are fewer than the shape says. */
     if (H5Dget_storage_size(set) >= bytes && (at != HADDR_UNDEF || bytes == 0))
         return IMP_OK;
     return imp_foreign_fail(

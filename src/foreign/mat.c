@@ -7,7 +7,6 @@
  */
 #include "foreign/foreign.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,9 +15,9 @@
 
 #define HEADER    128
 #define VARIABLES 4096    /* of a file at most */
-#define CELLS     1000000 /* of a cell, and fields of a struct, at most */
-#define FIELDS    64
-#define FIELD     64 /* bytes of a field's name, the last one zero */
+#define CELLS     1000000 /* layers at most */
+#define FIELDS    64      /* of a struct at most */
+#define FIELD     64      /* bytes of a field's name, the last one zero */
 #define PIECE     65536
 #define INFLATED  (2 * PIECE)
 #define FORGET    ((size_t)8 << 20)
@@ -218,8 +217,7 @@ static imp_status next_element(source *s, const char *where, size_t end, element
     if (!imp_in_range(start, 8, end)) return beyond(s, where, 8, end);
     imp_status status = bytes(s, tag, 4);
     if (status) return status;
-    if (word(tag) >>
-        16) { /* small: the type has two bytes, the size two, the data four */
+    if (word(tag) >> 16) { /* small: type and size in two bytes each, four of data */
         *e = (element){.type = word(tag) & 0xffff, .size = word(tag) >> 16};
         e->end = start + 8;
         return e->size <= 4 ? IMP_OK : beyond(s, where, e->size, s->pos + 4);

@@ -220,6 +220,7 @@ def h5_seeds():
         "gzip-damaged": h5(put("a", tensor((5, 7)), chunks=(5, 7), compression="gzip"))[:-20] + bytes(20),
         "contiguous-huge": changed(contiguous, both, struct.pack("<2Q", 2**62, 7)),
         "contiguous-large": changed(contiguous, both, struct.pack("<2Q", 5000, 7)),
+        "compact-less": changed(h5(h5_compact), struct.pack("<2Q", 2, 3), struct.pack("<2Q", 20, 3)),
         "cut": contiguous[:-30],
     }
     return seeds

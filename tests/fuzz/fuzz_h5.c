@@ -19,7 +19,9 @@
 
 enum { RUNS, ENDED, LIBRARY_FAULT };
 
+const char *__asan_default_options(void);
 void __asan_set_error_report_callback(void (*callback)(const char *report));
+void __sanitizer_set_death_callback(void (*callback)(void));
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 
 /* Where libFuzzer's counters of this program begin and end: what a child reached must come
@@ -45,6 +47,13 @@ static void on_report(const char *report) {
     if (library && (!ours || library < ours)) shared->state = LIBRARY_FAULT;
 }
 
+/* Too large a size is NULL, as without a sanitizer; below what libFuzzer calls too much. */
+__attribute__((visibility("default"), used)) const char *__asan_default_options(void) {
+    return "allocator_may_return_null=1:max_allocation_size_mb=128";
+}
+
+static void nothing(void) {}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
     (void)argc, (void)argv;
     shared = mmap(NULL, sizeof *shared + n_counters(), PROT_READ | PROT_WRITE,
@@ -62,6 +71,7 @@ static void child(const uint8_t *data, size_t size) {
         SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGALRM, SIGXCPU};
     const struct rlimit none = {0, 0}, time = {SECONDS, SECONDS};
     for (size_t i = 0; i < sizeof fatal / sizeof *fatal; i++) signal(fatal[i], SIG_DFL);
+    __sanitizer_set_death_callback(nothing); /* libFuzzer would keep the input */
     setrlimit(RLIMIT_CORE, &none);
     setrlimit(RLIMIT_CPU, &time);
     fuzz_reader(&imp_reader_h5, data, size);
