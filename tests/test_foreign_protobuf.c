@@ -60,7 +60,7 @@ static void real(msg *m, unsigned field, float value) {
 
 /* --- whole networks --- */
 
-/* f->tensors[i] has the numbers of ours, its first dimension running fastest or last. */
+/* f->tensors[i] has the numbers of ours, the first dimension running fastest or last. */
 static void assert_same(const imp_reader *reader, imp_foreign *f, size_t i,
     const imp_safetensors_entry *ours) {
     const imp_foreign_tensor *t = &f->tensors[i];
@@ -80,7 +80,8 @@ static void assert_same(const imp_reader *reader, imp_foreign *f, size_t i,
     free(found);
 }
 
-/* The k-th layer of the kind that our name is of: "conv.K.weight" for the K-th convN_M. */
+/* The k-th layer of the kind that our name is of: "conv.K.weight" for the K-th
+ * convN_M. */
 static const char *by_kind(const char *ours, size_t *convs, size_t *linears) {
     static char name[80];
     bool conv = ours[0] == 'c';
@@ -161,7 +162,8 @@ static void one_is_not_the_other(void **state) {
     assert_false(caffe->recognise(NULL, 0));
 }
 
-/* Cut at every 97th byte: refused, or (a caffemodel between two layers) with less in it. */
+/* Cut at every 97th byte: refused, or (a caffemodel between two layers) with less in
+ * it. */
 static void cut_short(void **state) {
     (void)state;
     static const struct {
@@ -485,7 +487,8 @@ static void weights_that_are_not_there(void **state) {
     refused(&graph, "expected layers with weights, found none");
 }
 
-/* Identity and Constant are followed; two layers may share a weight; biases may be added. */
+/* Identity and Constant are followed; two layers may share a weight; biases may be
+ * added. */
 static void weights_by_detours(void **state) {
     (void)state;
     msg graph = {0}, w = tensor("w", (int64_t[]){1, 1, 3, 3}, 4, 9),

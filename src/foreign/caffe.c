@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * Caffe's .caffemodel: protobuf's NetParameter, whose layers carry their blobs (field
- * numbers: BVLC/caffe, src/caffe/proto/caffe.proto). Two forms are about: V1, as the VGGs
- * of 2014 have it, and V2, as Caffe writes since. A tensor is told as LAYER.weight (the
- * layer's blob 0) or LAYER.bias (blob 1); convolutions O, I, KH, KW, fully connected
- * layers O, I.
+ * numbers: BVLC/caffe, src/caffe/proto/caffe.proto). Two forms are about: V1, as the
+ * VGGs of 2014 have it, and V2, as Caffe writes since. A tensor is told as
+ * LAYER.weight (the layer's blob 0) or LAYER.bias (blob 1); convolutions O, I, KH, KW,
+ * fully connected layers O, I.
  */
 #include "foreign/wire.h"
 
@@ -86,10 +86,10 @@ static bool is_layer(const uint8_t *data, const imp_wire_field *field) {
     return named && !w.damage;
 }
 
-/* No magic tells: all fields up to the file's end must be NetParameter's, and the first
- * layer a layer. An ONNX file cannot pass: its graph is field 7 with a length, which is a
- * varint here (debug_info), and is no ONNX without. After a layer the file may be cut
- * short: that is said by open. */
+/* No magic tells: all fields up to the file's end must be NetParameter's, and the
+ * first layer a layer. An ONNX file cannot pass: its graph is field 7 with a length,
+ * which is a varint here (debug_info), and is no ONNX without. After a layer the file
+ * may be cut short: that is said by open. */
 static bool recognise(const uint8_t *data, size_t size) {
     imp_wire w = imp_wire_of(data, 0, size, IMP_WIRE_ALL(net_rules));
     imp_wire_field field;

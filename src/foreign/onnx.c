@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * ONNX: the graph of a network in the order that it runs. The k-th convolution's tensors
- * are told as conv.K.weight and conv.K.bias, the k-th fully connected layer's as
- * linear.K.weight and linear.K.bias, whatever the file calls them. The graph must be what a
- * VGG's is: one chain of layers from the picture to the end, of operators that leave no
- * doubt what the weights are for.
+ * ONNX: the graph of a network in the order that it runs. The k-th convolution's
+ * tensors are told as conv.K.weight and conv.K.bias, the k-th fully connected layer's
+ * as linear.K.weight and linear.K.bias, whatever the file calls them. The graph must
+ * be what a VGG's is: one chain of layers from the picture to the end, of operators
+ * that leave no doubt what the weights are for.
  */
 #include "foreign/onnx_messages.h"
 
@@ -226,8 +226,8 @@ static imp_status check_gemm_attribute(imp_foreign *f, const imp_onnx_node *node
                                   : refuse_attribute(f, node, a, "0 or 1", found);
 }
 
-/* transposed: the file has outputs x inputs. Otherwise inputs x outputs, which is the same
- * with the first dimension running fastest. */
+/* transposed: the file has outputs x inputs. Otherwise inputs x outputs, which is the
+ * same with the first dimension running fastest. */
 static imp_status read_linear(
     imp_foreign *f, const imp_onnx_node *node, bool transposed) {
     model *m = f->state;
@@ -297,8 +297,8 @@ static imp_status read_end(imp_foreign *f, const imp_onnx_node *node) {
     return read_step(f, node);
 }
 
-/* Channels may be moved before the first layer, not between two: the fully connected ones
- * would want their inputs in another order. */
+/* Channels may be moved before the first layer, not between two: the fully connected
+ * ones would want their inputs in another order. */
 static imp_status read_transpose(imp_foreign *f, const imp_onnx_node *node) {
     const model *m = f->state;
     if (m->convs + m->linears == 0) return read_step(f, node);
@@ -307,8 +307,8 @@ static imp_status read_transpose(imp_foreign *f, const imp_onnx_node *node) {
         label_of(node).text);
 }
 
-/* What a node may be. With the picture in its hand it is read; aside: it may also work on
- * shapes and constants. */
+/* What a node may be. With the picture in its hand it is read; aside: it may also work
+ * on shapes and constants. */
 static const struct {
     const char *op;
     node_fn read; /* NULL: it has no business with the picture */
@@ -343,7 +343,7 @@ static imp_status read_aside(imp_foreign *f, const imp_onnx_node *node) {
     model *m = f->state;
     const imp_onnx_value *value = imp_onnx_find(&m->graph, node->in[0]);
     if (value && imp_span_is(node->op, "Identity"))
-        return imp_onnx_add(f, &m->graph, node->out, &value->tensor);
+        return imp_onnx_add(f, &m->graph, node->out, value->tensor);
     if (!m->started || imp_span_is(node->op, "Shape")) return IMP_OK;
     for (size_t i = 0; i < 3; i++)
         if (imp_span_equal(m->picture, node->in[i]))
@@ -404,7 +404,9 @@ static imp_status read_tensor(imp_foreign *f, size_t i) {
 }
 
 static void close_file(imp_foreign *f) {
-    free(f->state);
+    model *m = f->state;
+    if (m) imp_onnx_free(&m->graph);
+    free(m);
     f->state = NULL;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "foreign/onnx_messages.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { MODEL_IR_VERSION = 1, MODEL_GRAPH = 7 };
@@ -81,8 +82,8 @@ static imp_wire inside(const uint8_t *data, const imp_wire_field *field,
 
 /* No magic tells: all fields up to the file's end must be ModelProto's, ir_version and
  * graph among them. A caffemodel cannot pass: it has no field 7 with a length, and its
- * field 1 (name) has one. A graph that reaches beyond the end is of a file cut short: that
- * is said by open. */
+ * field 1 (name) has one. A graph that reaches beyond the end is of a file cut short:
+ * that is said by open. */
 bool imp_onnx_is_model(const uint8_t *data, size_t size) {
     imp_wire w = imp_wire_of(data, 0, size, IMP_WIRE_ALL(model_rules));
     imp_wire_field field;
@@ -173,8 +174,8 @@ static bool find_dtype(int64_t type, imp_dtype *out) {
     return false;
 }
 
-/* Which of the fields holds the numbers; NULL: not exactly one does. Numbers of 16 bits are
- * taken from raw_data alone: beside it they would be varints. */
+/* Which of the fields holds the numbers; NULL: not exactly one does. Numbers of 16
+ * bits are taken from raw_data alone: beside it they would be varints. */
 static const imp_wire_numbers *find_numbers(
     const imp_onnx_tensor *t, imp_dtype dtype, uint32_t *field) {
     const imp_wire_numbers none = {0}, *typed = &none;
@@ -231,8 +232,20 @@ const imp_onnx_value *imp_onnx_find(const imp_onnx_graph *g, imp_span name) {
     return NULL;
 }
 
+/* p with room for one more than n; NULL: no memory, which is said. */
+static void *grow(imp_foreign *f, void *p, size_t n, size_t *room, size_t size) {
+    if (n < *room) return p;
+    size_t more = *room ? 2 * *room : 64; /* whoever calls has bounded n */
+    void *grown = realloc(p, more * size);
+    if (grown)
+        *room = more;
+    else
+        (void)imp_fail(f->ctx, IMP_ERR_LIMIT, "%s: no memory", f->path);
+    return grown;
+}
+
 imp_status imp_onnx_add(
-    imp_foreign *f, imp_onnx_graph *g, imp_span name, const imp_onnx_tensor *tensor) {
+    imp_foreign *f, imp_onnx_graph *g, imp_span name, imp_onnx_tensor tensor) {
     if (name.n == 0 || name.n > IMP_ONNX_NAME)
         return imp_foreign_fail(f,
             "tensor %.*s: expected a name of 1 to %d bytes, found %zu", IMP_SPAN(name),
@@ -240,10 +253,14 @@ imp_status imp_onnx_add(
     if (imp_onnx_find(g, name))
         return imp_foreign_fail(
             f, "tensor %.*s: expected it once, found it twice", IMP_SPAN(name));
-    if (g->n_values == sizeof g->values / sizeof *g->values)
+    if (g->n_values == 2 * IMP_ONNX_NODES)
         return imp_foreign_fail(
             f, "graph: expected at most %zu tensors, found more", g->n_values);
-    g->values[g->n_values++] = (imp_onnx_value){name, *tensor};
+    imp_onnx_value *values =
+        grow(f, g->values, g->n_values, &g->room_values, sizeof *values);
+    if (!values) return IMP_ERR_LIMIT;
+    g->values = values;
+    values[g->n_values++] = (imp_onnx_value){name, tensor};
     return IMP_OK;
 }
 
@@ -251,7 +268,7 @@ static imp_status add_initializer(
     imp_foreign *f, imp_onnx_graph *g, const imp_wire_field *field) {
     imp_onnx_value value;
     imp_status s = read_tensor(f, field, &value);
-    return s ? s : imp_onnx_add(f, g, value.name, &value.tensor);
+    return s ? s : imp_onnx_add(f, g, value.name, value.tensor);
 }
 
 /* --- nodes --- */
@@ -308,7 +325,7 @@ static imp_status add_constant(
             imp_onnx_value value;
             if (part.number != ATTRIBUTE_T) continue;
             s = read_tensor(f, &part, &value);
-            if (!s) s = imp_onnx_add(f, g, node->out, &value.tensor);
+            if (!s) s = imp_onnx_add(f, g, node->out, value.tensor);
         }
         if (!s) s = imp_wire_end(f, &a, "attribute");
     }
@@ -345,6 +362,9 @@ static imp_status read_node(
     if (g->n_nodes == IMP_ONNX_NODES)
         return imp_foreign_fail(
             f, "graph: expected at most %d nodes, found more", IMP_ONNX_NODES);
+    imp_onnx_node *nodes = grow(f, g->nodes, g->n_nodes, &g->room_nodes, sizeof *nodes);
+    if (!nodes) return IMP_ERR_LIMIT;
+    g->nodes = nodes;
     imp_onnx_node *node = &g->nodes[g->n_nodes];
     imp_wire w = inside(f->data, field, IMP_WIRE_ALL(node_rules));
     imp_wire_field part;
@@ -381,4 +401,9 @@ imp_status imp_onnx_read(imp_foreign *f, imp_onnx_graph *out) {
     while (!s && imp_wire_next(&w, &field))
         if (field.number == MODEL_GRAPH) s = read_graph(f, &field, out);
     return s ? s : imp_wire_end(f, &w, "model");
+}
+
+void imp_onnx_free(imp_onnx_graph *g) {
+    free(g->nodes);
+    free(g->values);
 }

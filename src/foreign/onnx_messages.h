@@ -35,10 +35,10 @@ typedef struct imp_onnx_node {
 } imp_onnx_node;
 
 typedef struct imp_onnx_graph {
-    imp_onnx_node nodes[IMP_ONNX_NODES];
-    size_t n_nodes;
-    imp_onnx_value values[2 * IMP_ONNX_NODES];
-    size_t n_values;
+    imp_onnx_node *nodes;
+    size_t n_nodes, room_nodes;
+    imp_onnx_value *values;
+    size_t n_values, room_values;
 } imp_onnx_graph;
 
 /* An AttributeProto. */
@@ -52,12 +52,15 @@ typedef struct imp_onnx_attribute {
 
 /* Do these bytes hold a ModelProto? Payloads are not looked at. */
 bool imp_onnx_is_model(const uint8_t *data, size_t size);
-/* All nodes, initializers and Constants of the file's graph. */
+/* All nodes, initializers and Constants of the file's graph; out is empty at first,
+ * and to be freed after an error too. */
 imp_status imp_onnx_read(imp_foreign *f, imp_onnx_graph *out);
+void imp_onnx_free(imp_onnx_graph *g);
+/* NULL: none. Good until the next imp_onnx_add. */
 const imp_onnx_value *imp_onnx_find(const imp_onnx_graph *g, imp_span name);
-/* Another value, name beside what is there. */
+/* Another value, by a name that is not there yet. */
 imp_status imp_onnx_add(
-    imp_foreign *f, imp_onnx_graph *g, imp_span name, const imp_onnx_tensor *tensor);
+    imp_foreign *f, imp_onnx_graph *g, imp_span name, imp_onnx_tensor tensor);
 
 /* The attributes of a node, one after the other. */
 imp_wire imp_onnx_attributes(const imp_foreign *f, const imp_onnx_node *node);
@@ -65,8 +68,8 @@ imp_wire imp_onnx_attributes(const imp_foreign *f, const imp_onnx_node *node);
 bool imp_onnx_attribute_next(
     imp_foreign *f, imp_wire *w, imp_onnx_attribute *out, imp_status *s);
 
-/* t's dtype, shape and place (or source), and whether the numbers are all there. what: for
- * messages. */
+/* t's dtype, shape and place (or source), and whether the numbers are all there. what:
+ * for messages. */
 imp_status imp_onnx_tell(imp_foreign *f, const imp_onnx_tensor *tensor,
     const char *what, imp_foreign_tensor *t, imp_wire_source *source);
 

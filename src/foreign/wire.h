@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * wire.h: protobuf's wire format, walked where it lies in the mapped file. A message is a
- * row of fields: a tag (number and wire type), then a varint, four or eight bytes, or a
- * length and that many bytes (protobuf.dev, "Encoding"). Nothing is copied, and payloads
- * are stepped over by their lengths. (protobuf-c would hold each blob twice.)
+ * wire.h: protobuf's wire format, walked where it lies in the mapped file. A message
+ * is a row of fields: a tag (number and wire type), then a varint, four or eight
+ * bytes, or a length and that many bytes (protobuf.dev, "Encoding"). Nothing is
+ * copied, and payloads are stepped over by their lengths. (protobuf-c would hold each
+ * blob twice.)
  */
 #ifndef IMP_FOREIGN_WIRE_H
 #define IMP_FOREIGN_WIRE_H
@@ -15,8 +16,9 @@
 #define IMP_WIRE_FIXED64 (1u << 1)
 #define IMP_WIRE_BYTES   (1u << 2)
 #define IMP_WIRE_FIXED32 (1u << 5)
-#define IMP_WIRE_INTS    (IMP_WIRE_VARINT | IMP_WIRE_BYTES) /* repeated, packed or not */
-#define IMP_WIRE_FLOATS  (IMP_WIRE_FIXED32 | IMP_WIRE_BYTES) /* the same */
+/* Repeated ones, packed or not. */
+#define IMP_WIRE_INTS    (IMP_WIRE_VARINT | IMP_WIRE_BYTES)
+#define IMP_WIRE_FLOATS  (IMP_WIRE_FIXED32 | IMP_WIRE_BYTES)
 #define IMP_WIRE_DOUBLES (IMP_WIRE_FIXED64 | IMP_WIRE_BYTES)
 
 /* A field that a message is known to have. */
@@ -70,8 +72,8 @@ imp_span imp_wire_span(const imp_wire *w, const imp_wire_field *field);
 bool imp_span_is(imp_span s, const char *text);
 bool imp_span_equal(imp_span a, imp_span b);
 
-/* The numbers of a repeated IMP_WIRE_INTS field, behind the *n that are there. Others than
- * room of them: damage. */
+/* The numbers of a repeated IMP_WIRE_INTS field, behind the *n that are there. More
+ * than room in all: damage. */
 void imp_wire_ints(
     imp_wire *w, const imp_wire_field *field, int64_t *out, size_t room, size_t *n);
 

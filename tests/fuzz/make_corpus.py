@@ -8,6 +8,7 @@ import os
 import struct
 
 import corpus_matlab
+import corpus_protobuf
 import corpus_pytorch
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "corpus")
@@ -66,7 +67,9 @@ def idx_seeds():
 
 
 SEEDS = {"idx": idx_seeds, "safetensors": safetensors_seeds}
-for target, seeds in (SEEDS | corpus_matlab.SEEDS | corpus_pytorch.SEEDS).items():
+for part in (corpus_matlab, corpus_protobuf, corpus_pytorch):
+    SEEDS |= part.SEEDS
+for target, seeds in SEEDS.items():
     os.makedirs(os.path.join(HERE, target), exist_ok=True)
     for name, data in seeds().items():
         with open(os.path.join(HERE, target, name), "wb") as f:
