@@ -65,9 +65,11 @@ def v2(path, tensors):
             f.write(layer_v2(name, kind, below, blobs))
 
 
+WRITERS = {
+    "vgg19-v1.caffemodel": ("vgg19", v1),
+    "vgg19-v2.caffemodel": ("vgg19", v2),
+    "vgg16-v1.caffemodel": ("vgg16", v1),
+}
+
 if __name__ == "__main__":
-    small.main({
-        "vgg19-v1.caffemodel": ("vgg19", v1),
-        "vgg19-v2.caffemodel": ("vgg19", v2),
-        "vgg16-v1.caffemodel": ("vgg16", v1),
-    })
+    small.main(WRITERS)

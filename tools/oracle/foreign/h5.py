@@ -78,9 +78,11 @@ def model(path, tensors):
         moments.create_dataset("m/fc1/bias:0", data=numpy.zeros(64, "<f4"))
 
 
+WRITERS = {
+    "vgg19-old.h5": ("vgg19", old),
+    "vgg19-notop.h5": ("vgg19", notop),
+    "vgg16-model.h5": ("vgg16", model),
+}
+
 if __name__ == "__main__":
-    small.main({
-        "vgg19-old.h5": ("vgg19", old),
-        "vgg19-notop.h5": ("vgg19", notop),
-        "vgg16-model.h5": ("vgg16", model),
-    })
+    small.main(WRITERS)

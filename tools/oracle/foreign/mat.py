@@ -90,9 +90,11 @@ def new(packed):
     return write
 
 
+WRITERS = {
+    "vgg19-old.mat": ("vgg19", old, "rgb"),
+    "vgg19-new.mat": ("vgg19", new(True), "rgb"),
+    "vgg16-new.mat": ("vgg16", new(False)),
+}
+
 if __name__ == "__main__":
-    small.main({
-        "vgg19-old.mat": ("vgg19", old),
-        "vgg19-new.mat": ("vgg19", new(True)),
-        "vgg16-new.mat": ("vgg16", new(False)),
-    })
+    small.main(WRITERS)

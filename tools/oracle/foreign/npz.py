@@ -25,9 +25,11 @@ def convolutions(arrays):
     return {name: array for name, array in arrays.items() if name.startswith("conv")}
 
 
+WRITERS = {
+    "vgg19.npz": ("vgg19", lambda p, t: numpy.savez(p, **named(t)), "rgb"),
+    "vgg19-packed.npz": ("vgg19", lambda p, t: numpy.savez_compressed(
+        p, **convolutions(named(t)))),
+}
+
 if __name__ == "__main__":
-    small.main({
-        "vgg19.npz": ("vgg19", lambda p, t: numpy.savez(p, **named(t)), "rgb"),
-        "vgg19-packed.npz": ("vgg19", lambda p, t: numpy.savez_compressed(
-            p, **convolutions(named(t)))),
-    })
+    small.main(WRITERS)

@@ -123,9 +123,11 @@ def zoo_way(path, tensors):
     save(path, nodes, initializers, inputs, [classes(value, tensors)], "", 8)
 
 
+WRITERS = {
+    "vgg19.onnx": ("vgg19", torch_way, "torchvision"),
+    "vgg19-zoo.onnx": ("vgg19", zoo_way, "torchvision"),
+    "vgg16.onnx": ("vgg16", torch_way),
+}
+
 if __name__ == "__main__":
-    small.main({
-        "vgg19.onnx": ("vgg19", torch_way),
-        "vgg19-zoo.onnx": ("vgg19", zoo_way),
-        "vgg16.onnx": ("vgg16", torch_way),
-    })
+    small.main(WRITERS)

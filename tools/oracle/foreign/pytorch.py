@@ -21,11 +21,13 @@ def convolutions(tensors):
     return {name: array for name, array in tensors.items() if name.startswith("conv")}
 
 
+WRITERS = {
+    "vgg19.legacy.pth": ("vgg19", lambda p, t: put(p, torchvision(t), new=False), "torchvision"),
+    "vgg19.zip.pth": ("vgg19", lambda p, t: put(p, torchvision(t)), "torchvision"),
+    "vgg16.zip.pth": ("vgg16", lambda p, t: put(p, torchvision(t))),
+    "vgg19-d01eb7cb.pth": ("vgg19", lambda p, t: put(p, torchvision(t, (1, 4, 6)))),
+    "vgg_conv.pth": ("vgg19", lambda p, t: put(p, convolutions(t), new=False)),
+}
+
 if __name__ == "__main__":
-    small.main({
-        "vgg19.legacy.pth": ("vgg19", lambda p, t: put(p, torchvision(t), new=False), "torchvision"),
-        "vgg19.zip.pth": ("vgg19", lambda p, t: put(p, torchvision(t)), "torchvision"),
-        "vgg16.zip.pth": ("vgg16", lambda p, t: put(p, torchvision(t))),
-        "vgg19-d01eb7cb.pth": ("vgg19", lambda p, t: put(p, torchvision(t, (1, 4, 6)))),
-        "vgg_conv.pth": ("vgg19", lambda p, t: put(p, convolutions(t), new=False)),
-    })
+    small.main(WRITERS)

@@ -49,10 +49,12 @@ def timm(tensors):
     return named
 
 
+WRITERS = {
+    "vgg16.safetensors": ("vgg16", put),
+    "vgg19.safetensors": ("vgg19", put),
+    "vgg19-torchvision.safetensors": ("vgg19", lambda p, t: put(p, torchvision(t)), "torchvision"),
+    "vgg19-timm.safetensors": ("vgg19", lambda p, t: put(p, timm(t)), "torchvision"),
+}
+
 if __name__ == "__main__":
-    small.main({
-        "vgg16.safetensors": ("vgg16", put),
-        "vgg19.safetensors": ("vgg19", put),
-        "vgg19-torchvision.safetensors": ("vgg19", lambda p, t: put(p, torchvision(t)), "torchvision"),
-        "vgg19-timm.safetensors": ("vgg19", lambda p, t: put(p, timm(t)), "torchvision"),
-    })
+    small.main(WRITERS)
