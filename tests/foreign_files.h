@@ -96,4 +96,63 @@ static inline void foreign_refused(
         fail_msg("expected '%s' in '%s'", words, imp_ctx_error(ctx));
 }
 
+/* --- files of tests/golden/foreign/, and made ones --- */
+
+static inline imp_safetensors *golden_tensors(const char *name) {
+    imp_safetensors *st;
+    char path[512];
+    snprintf(path, sizeof path, GOLDEN_DIR "/foreign/%s", name);
+    assert_int_equal(imp_safetensors_open(ctx, &st, path), IMP_OK);
+    return st;
+}
+
+static inline imp_foreign foreign_opened(const imp_reader *reader, const char *path) {
+    imp_foreign f = foreign_map(path);
+    assert_ptr_equal(imp_reader_of(f.data, f.size), reader);
+    if (foreign_open(reader, &f)) fail_msg("%s", imp_ctx_error(ctx));
+    return f;
+}
+
+static inline imp_foreign foreign_golden(const imp_reader *reader, const char *name) {
+    char path[512];
+    snprintf(path, sizeof path, GOLDEN_DIR "/foreign/%s", name);
+    return foreign_opened(reader, path);
+}
+
+static inline imp_foreign foreign_blob(
+    const imp_reader *reader, const uint8_t *data, size_t n) {
+    return foreign_opened(reader, make_file("good", data, n));
+}
+
+/* Tensor i has this name and these numbers. */
+static inline void assert_numbers(const imp_reader *reader, imp_foreign *f,
+    const char *name, bool inside, const float *x, size_t n) {
+    size_t i = foreign_find(f, name);
+    assert_true(f->tensors[i].inside == inside);
+    assert_int_equal(f->tensors[i].count, n);
+    float *found = foreign_floats(reader, f, i);
+    assert_memory_equal(found, x, n * sizeof *x);
+    free(found);
+}
+
+/* A file cut after every 97th byte: refused. */
+static inline void truncated(const imp_reader *reader, const char *name) {
+    char path[512];
+    snprintf(path, sizeof path, GOLDEN_DIR "/foreign/%s", name);
+    imp_foreign whole = foreign_map(path);
+    for (size_t n = 0; n < whole.size; n += 97) {
+        uint8_t *copy = malloc(n ? n : 1); /* so that a sanitizer sees its end */
+        assert_non_null(copy);
+        memcpy(copy, whole.data, n);
+        imp_foreign f = {.ctx = ctx, .path = name, .fd = -1, .data = copy, .size = n};
+        if (n > 300) assert_true(reader->recognise(copy, n));
+        imp_status s = n > 300 ? foreign_open(reader, &f) : IMP_ERR_MODEL;
+        if (s != IMP_ERR_MODEL) fail_msg("%s cut at %zu: status %d", name, n, (int)s);
+        reader->close(&f);
+        free(f.tensors);
+        free(copy);
+    }
+    foreign_close(reader, &whole);
+}
+
 #endif

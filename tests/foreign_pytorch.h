@@ -65,6 +65,8 @@ typedef struct lie { /* a tensor as the pickle tells it */
     int64_t shape[9], stride[9];
 } lie;
 
+static const lie pair = {"w", "FloatStorage", "0", 2, 0, 1, 1, {2}, {1}};
+
 static inline void pickle_ints(blob *b, const int64_t *x, int n) {
     PUT(b, "(");
     for (int i = 0; i < n; i++) pickle_int(b, x[i]);
