@@ -90,7 +90,8 @@ static imp_status leave(imp_foreign *f) {
 }
 
 static imp_status hang(imp_foreign *f) {
-    for (volatile size_t i = 0; f; i++) continue;
+    volatile bool forever = f != NULL;
+    while (forever) continue;
     return IMP_OK;
 }
 
