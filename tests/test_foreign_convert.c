@@ -59,7 +59,7 @@ static const imp_convert_options plain = {.bgr = -1, .overwrite = true};
 static imp_model *converted(
     const char *name, const imp_convert_options *o, imp_converted *c) {
     const char *out = in_folder("out.safetensors");
-    imp_model *m;
+    imp_model *m = NULL;
     if (imp_convert(ctx, golden(name), out, o, c) != IMP_OK ||
         imp_model_load(ctx, &m, out) != IMP_OK)
         fail_msg("%s", imp_ctx_error(ctx));

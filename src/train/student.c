@@ -132,13 +132,12 @@ static void add_losses(imp_features_graph *graph, const char *layer, bool whole,
     imp_id x, imp_id y, imp_id target) {
     imp_graph *g = graph->g;
     bool tap = is_tap(layer);
-    double weight = !whole ? 1 : tap ? 2 : 0.2;
+    double weight = !whole ? 1 : tap ? 2 : 0.01;
     add_loss(graph, imp_matching_loss(g, x, target), IMP_NONE, 2 * weight);
     if (!whole || !tap) return;
     imp_id gram = imp_gram(g, target);
     imp_graph_keep(g, gram);
-    add_loss(graph, imp_style_loss(g, imp_gram(g, y), gram), gram,
-        strcmp(layer, LAST) != 0 ? 4 : 12);
+    add_loss(graph, imp_style_loss(g, imp_gram(g, y), gram), gram, 4);
 }
 
 /* The student's i-th convolution. */
