@@ -42,6 +42,7 @@ enum { CELL_CLASS = 1, STRUCT_CLASS, CHAR_CLASS = 4, DOUBLE_CLASS = 6, SINGLE_CL
 /* A variable's bytes: those of the file, or those that come out of a packed element. */
 typedef struct source {
     imp_foreign *f;
+    const uint8_t *data; /* not packed: pos and end are in it */
     bool packed;
     size_t pos, end;    /* packed: in what comes out, whose end is not known */
     size_t start, stop; /* packed: where it lies in the file */
@@ -67,10 +68,11 @@ typedef struct matrix {
     size_t end;
 } matrix;
 
-/* Where numbers are. */
+/* Where numbers are: in the file, or out of a packed variable in memory of our own, since to
+ * inflate it once more would take as long as all else. */
 typedef struct run {
-    bool packed;
-    size_t start, stop, pos;
+    const uint8_t *data;
+    size_t pos, size; /* bytes */
     uint32_t type;
     size_t count;
 } run;
@@ -82,9 +84,10 @@ typedef struct found { /* one of a layer's two arrays */
 } found;
 
 typedef struct state {
-    source now;     /* of read */
     size_t entered; /* bytes of the variables that are read */
     run runs[IMP_FOREIGN_COUNT];
+    uint8_t *held[IMP_FOREIGN_COUNT]; /* numbers out of packed variables */
+    size_t n_held;
 } state;
 
 /* --- bytes --- */
@@ -100,8 +103,8 @@ static void close_source(source *s) {
 }
 
 /* The plain bytes from pos to end, or what comes out of those from start to stop. */
-static source plain(imp_foreign *f, size_t pos, size_t end) {
-    return (source){.f = f, .pos = pos, .end = end};
+static source plain(imp_foreign *f, const uint8_t *data, size_t pos, size_t end) {
+    return (source){.f = f, .data = data, .pos = pos, .end = end};
 }
 
 static imp_status unpack(source *s, imp_foreign *f, size_t start, size_t stop) {
@@ -155,7 +158,7 @@ static imp_status inflate_some(source *s) {
 static imp_status some(source *s, const uint8_t **p, size_t *n) {
     if (!s->packed) {
         *n = imp_least(*n, s->end - s->pos);
-        *p = s->f->data + s->pos;
+        *p = s->data + s->pos;
     } else {
         if (s->taken == s->n) {
             imp_status status = inflate_some(s);
@@ -386,10 +389,9 @@ static imp_status find_numbers(
             "%s: expected %zu numbers as its dimensions say, found %zu bytes of type "
             "%u",
             where, m->count, e.size, (unsigned)e.type);
-    *out = (run){.packed = s->packed,
-        .start = s->start,
-        .stop = s->stop,
+    *out = (run){.data = s->data,
         .pos = s->pos,
+        .size = e.size,
         .type = e.type,
         .count = m->count};
     return IMP_OK;
@@ -457,6 +459,20 @@ static imp_status read_text(
 
 /* --- layers --- */
 
+/* Keep the numbers at the source, which is packed. */
+static imp_status hold(source *s, const char *where, run *at) {
+    state *st = s->f->state;
+    if (st->n_held == IMP_FOREIGN_COUNT)
+        return imp_foreign_fail(s->f, "%s: expected at most %d arrays, found more",
+            where, IMP_FOREIGN_COUNT);
+    uint8_t *held = malloc(at->size ? at->size : 1);
+    if (!held) return imp_fail(s->f->ctx, IMP_ERR_LIMIT, "%s: no memory", s->f->path);
+    st->held[st->n_held++] = held;
+    at->data = held;
+    at->pos = 0;
+    return bytes(s, held, at->size);
+}
+
 /* Filters H x W x I x O (those of 1 at the end may be missing) or a vector of biases. */
 static imp_status read_array(
     source *s, const char *where, const element *e, bool bias, found *out) {
@@ -480,7 +496,7 @@ static imp_status read_array(
         !s->packed && out->run.type == (t->dtype == IMP_DTYPE_F64 ? DOUBLE : SINGLE);
     t->offset = t->inside ? out->run.pos : 0;
     out->there = true;
-    return IMP_OK;
+    return s->packed ? hold(s, where, &out->run) : IMP_OK;
 }
 
 /* {filters, biases}, or {}. */
@@ -707,7 +723,7 @@ static imp_status read_top(imp_foreign *f, size_t *pos) {
         *pos += 8 + size;
         return status;
     }
-    source s = plain(f, *pos, f->size);
+    source s = plain(f, f->data, *pos, f->size);
     imp_status status = next_element(&s, "a variable", f->size, &e);
     if (status) return status;
     *pos = e.end;
@@ -747,30 +763,17 @@ static imp_status send(void *user, const uint8_t *p, size_t n) {
     return imp_foreign_send(((void **)user)[0], p, n * imp_dtype_size(t->dtype));
 }
 
-/* Where the tensors are asked for in the file's order a packed variable is inflated once. */
 static imp_status read_tensor(imp_foreign *f, size_t i) {
-    state *st = f->state;
+    const state *st = f->state;
     const run *at = &st->runs[i];
-    source *s = &st->now;
     void *user[] = {f, &f->tensors[i]};
-    imp_status status = IMP_OK;
-    if (!at->packed) {
-        source file = plain(f, at->pos, f->size);
-        return numbers(&file, f->tensors[i].dtype, at, send, user);
-    }
-    if (!s->out || s->start != at->start || s->pos > at->pos) {
-        close_source(s);
-        status = unpack(s, f, at->start, at->stop);
-    }
-    if (!status) status = go_to(s, at->pos);
-    if (!status) status = numbers(s, f->tensors[i].dtype, at, send, user);
-    if (status) close_source(s);
-    return status;
+    source from = plain(f, at->data, at->pos, at->pos + at->size);
+    return numbers(&from, f->tensors[i].dtype, at, send, user);
 }
 
 static void close_file(imp_foreign *f) {
     state *st = f->state;
-    if (st) close_source(&st->now);
+    for (size_t i = 0; st && i < st->n_held; i++) free(st->held[i]);
     free(st);
     f->state = NULL;
 }
