@@ -766,9 +766,12 @@ static imp_status send(void *user, const uint8_t *p, size_t n) {
 static imp_status read_tensor(imp_foreign *f, size_t i) {
     const state *st = f->state;
     const run *at = &st->runs[i];
+    imp_dtype dtype = f->tensors[i].dtype;
+    if (at->type == (dtype == IMP_DTYPE_F64 ? DOUBLE : SINGLE))
+        return imp_foreign_send(f, at->data + at->pos, at->size);
     void *user[] = {f, &f->tensors[i]};
     source from = plain(f, at->data, at->pos, at->pos + at->size);
-    return numbers(&from, f->tensors[i].dtype, at, send, user);
+    return numbers(&from, dtype, at, send, user);
 }
 
 static void close_file(imp_foreign *f) {
