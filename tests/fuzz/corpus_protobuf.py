@@ -1,22 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Seeds of the fuzzers of ONNX and Caffe; make_corpus.py writes them."""
+import os
 import struct
+import sys
 
-
-def varint(n):
-    out = b""
-    while n >= 0x80:
-        out, n = out + bytes([n & 0x7f | 0x80]), n >> 7
-    return out + bytes([n])
-
-
-def number(field, n):
-    return varint(field << 3) + varint(n % 2**64)
-
-
-def text(field, *parts):
-    data = b"".join(p.encode() if isinstance(p, str) else p for p in parts)
-    return varint(field << 3 | 2) + varint(len(data)) + data
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../tools/oracle/foreign"))
+from wire import number, text, varint
 
 
 def floats(n):

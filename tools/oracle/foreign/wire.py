@@ -10,9 +10,9 @@ def varint(n):
 
 
 def number(field, n):
-    return varint(field << 3) + varint(n)
+    return varint(field << 3) + varint(n % 2**64)
 
 
-def text(field, data):
-    data = data.encode() if isinstance(data, str) else data
+def text(field, *parts):
+    data = b"".join(p.encode() if isinstance(p, str) else p for p in parts)
     return varint(field << 3 | 2) + varint(len(data)) + data
