@@ -69,8 +69,10 @@ static const char *const *servers(work *w) {
 }
 
 static int convert(work *w, const char *path) {
-    imp_status status = imp_convert(w->ctx, path, w->place.model,
-        &(imp_convert_options){.bgr = -1, .overwrite = w->v->overwrite}, NULL);
+    imp_convert_options o = {
+        .bgr = -1, .overwrite = w->v->overwrite, .stop = app_interrupted};
+    imp_status status = imp_convert(w->ctx, path, w->place.model, &o, NULL);
+    if (status && app_interrupted()) return APP_INTERRUPTED;
     return status == IMP_OK ? 0 : app_fail(w->ctx, status);
 }
 
