@@ -33,6 +33,10 @@ static inline imp_foreign foreign_map(const char *path) {
     void *data = mmap(NULL, f.size ? f.size : 1, PROT_READ, MAP_PRIVATE, f.fd, 0);
     assert_true(data != MAP_FAILED);
     f.data = data;
+    f.shared_size = imp_foreign_allowance(f.size);
+    f.shared = mmap(NULL, f.shared_size, PROT_READ | PROT_WRITE,
+        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    assert_true(f.shared != MAP_FAILED);
     return f;
 }
 
@@ -44,6 +48,7 @@ static inline imp_status foreign_open(const imp_reader *reader, imp_foreign *f) 
 static inline void foreign_close(const imp_reader *reader, imp_foreign *f) {
     if (reader->close) reader->close(f);
     munmap((void *)(uintptr_t)f->data, f->size ? f->size : 1);
+    munmap(f->shared, f->shared_size);
     close(f->fd);
     free(f->tensors);
 }
@@ -63,8 +68,8 @@ static inline float *foreign_floats(
     float *out = malloc(t->count * sizeof *out + 1);
     foreign_bytes b = {.data = malloc(bytes + 1), .room = bytes};
     assert_true(out && b.data);
-    if (t->inside)
-        foreign_collect(&b, f->data + t->offset, bytes);
+    if (t->inside || t->shared)
+        foreign_collect(&b, (t->inside ? f->data : f->shared) + t->offset, bytes);
     else {
         f->sink = foreign_collect;
         f->user = &b;
@@ -87,7 +92,7 @@ static inline void foreign_refused(
             .data = malloc(f.tensors[i].count * 8 + 1), .room = f.tensors[i].count * 8};
         f.sink = foreign_collect;
         f.user = &b;
-        if (!f.tensors[i].inside) s = reader->read(&f, i);
+        if (!f.tensors[i].inside && !f.tensors[i].shared) s = reader->read(&f, i);
         free(b.data);
     }
     foreign_close(reader, &f);

@@ -54,6 +54,14 @@ static imp_status add_streamed(imp_foreign *f) {
     return add(f, false);
 }
 
+static imp_status add_shared(imp_foreign *f) {
+    memcpy(f->shared + 12, numbers, sizeof numbers);
+    imp_status s = add(f, false);
+    f->tensors[0].shared = true;
+    f->tensors[0].offset = 12;
+    return s;
+}
+
 static imp_status send_pieces(imp_foreign *f, size_t i) {
     (void)i;
     imp_status s = imp_foreign_send(f, numbers, 4);
@@ -147,6 +155,12 @@ static imp_status lie_of_place(imp_foreign *f) {
                       .offset = 8});
 }
 
+static imp_status lie_of_memory(imp_foreign *f) {
+    imp_status s = add_shared(f);
+    f->tensors[0].offset = f->shared_size - 23;
+    return s;
+}
+
 static imp_status lie_of_shape(imp_foreign *f) {
     return lie(f, &(imp_foreign_tensor){.name = "w",
                       .dtype = IMP_DTYPE_F32,
@@ -205,6 +219,8 @@ static void test_numbers(void **state) {
     assert_numbers(
         &(imp_reader){.format = "test", .recognise = yes, .open = add_inside});
     assert_numbers(&(imp_reader){
+        .format = "test", .shares = true, .recognise = yes, .open = add_shared});
+    assert_numbers(&(imp_reader){
         .format = "test", .recognise = yes, .open = add_streamed, .read = send_pieces});
 }
 
@@ -246,14 +262,16 @@ static void test_lies_about_tensors(void **state) {
         imp_status (*open)(imp_foreign *);
         const char *words;
     } cases[] = {{lie_of_place, "expected 400 bytes from 8 on, found a file of 32"},
-        {lie_of_shape, "beyond all memory"},
+        {lie_of_memory, "expected 24 bytes from"}, {lie_of_shape, "beyond all memory"},
         {lie_of_dimensions, "at most 8 dimensions"}, {lie_of_name, "without a name"},
         {lie_of_dtype, "expected floating-point numbers"},
         {lie_of_mean, "mean: expected"}, {crash, CRASHED},
         {leave, "its reader ended before the numbers did (status "}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        assert_bad(
-            &(imp_reader){.format = "test", .recognise = yes, .open = cases[i].open},
+        assert_bad(&(imp_reader){.format = "test",
+                       .shares = true,
+                       .recognise = yes,
+                       .open = cases[i].open},
             cases[i].words);
 }
 

@@ -5,8 +5,9 @@
  * Parent and child are joined by one socket. The child first tells the tensors (a header, then
  * the table), or why not. Then it waits for numbers of tensors and sends the bytes of each in
  * frames: a length and as many bytes; length 0 ends the tensor, FAILED is followed by a header
- * that says why. Nothing of this is believed here: every tensor passes imp_foreign_add once
- * more, and no frame may bring more than the tensor has.
+ * that says why. Numbers that lie in the file, or in memory that both have (a reader that
+ * unpacks all at once), the parent takes from there itself. Nothing of this is believed here:
+ * every tensor passes imp_foreign_add once more, and no frame may bring more than the tensor has.
  */
 #include "foreign/child.h"
 
@@ -18,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -278,6 +280,18 @@ static imp_status fork_child(imp_child *c) {
         c->ctx, IMP_ERR_LIMIT, "%s: no process: %s", c->file.path, strerror(errno));
 }
 
+/* Memory that is given by the page, to the one that writes first. */
+static bool share(imp_child *c) {
+    if (!c->reader->shares) return true;
+    size_t size = imp_foreign_allowance(c->file.size);
+    void *shared = mmap(NULL, size, PROT_READ | PROT_WRITE,
+        MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (shared == MAP_FAILED) return false;
+    c->file.shared = shared;
+    c->file.shared_size = size;
+    return true;
+}
+
 static imp_status start(imp_child *c) {
 #ifndef IMP_WITH_SECCOMP
     imp_status lacking = imp_foreign_lacks(&c->file, "libseccomp-dev");
@@ -296,7 +310,7 @@ static imp_status start(imp_child *c) {
     c->file.fd = open(c->file.path, O_RDONLY | O_CLOEXEC);
     if (c->file.fd < 0)
         return imp_foreign_fail(&c->file, "cannot be opened: %s", strerror(errno));
-    if (!(c->piece = malloc(PIECE)))
+    if (!(c->piece = malloc(PIECE)) || !share(c))
         return imp_fail(c->ctx, IMP_ERR_LIMIT, "%s: no memory", c->file.path);
     s = fork_child(c);
     return s ? s : receive_table(c);
@@ -325,6 +339,7 @@ void imp_child_end(imp_child *c) {
         while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR) continue;
     }
     if (c->file.fd >= 0) close(c->file.fd);
+    if (c->file.shared) munmap(c->file.shared, c->file.shared_size);
     imp_file_close(&c->map);
     free(c->file.tensors);
     free(c->piece);
@@ -351,12 +366,14 @@ static imp_status to_floats(imp_child *c, const imp_foreign_tensor *t, size_t fi
     return IMP_OK;
 }
 
-/* Their pages of the file are dropped behind us: a tensor may be as large as all memory. */
-static imp_status inside(
+/* Pages of the file are dropped behind us: a tensor may be as large as all memory. What is
+ * shared is looked at once, since the child may change it. */
+static imp_status in_place(
     imp_child *c, const imp_foreign_tensor *t, size_t n, float *out) {
     size_t size = imp_dtype_size(t->dtype), offset = t->offset + c->at * size;
-    imp_status s = to_floats(c, t, c->at, c->map.data + offset, n, out);
-    imp_file_forget(&c->map, offset, n * size);
+    const uint8_t *from = t->shared ? c->file.shared : c->map.data;
+    imp_status s = to_floats(c, t, c->at, from + offset, n, out);
+    if (t->inside) imp_file_forget(&c->map, offset, n * size);
     return s;
 }
 
@@ -364,7 +381,7 @@ imp_status imp_child_begin(imp_child *c, size_t i) {
     uint32_t asked = (uint32_t)i;
     c->tensor = i;
     c->at = c->frame = c->moved = 0;
-    if (c->file.tensors[i].inside) return IMP_OK;
+    if (c->file.tensors[i].inside || c->file.tensors[i].shared) return IMP_OK;
     ssize_t sent = send(c->socket, &asked, sizeof asked, MSG_NOSIGNAL);
     return sent == (ssize_t)sizeof asked ? IMP_OK : ended(c);
 }
@@ -413,8 +430,8 @@ imp_status imp_child_next(imp_child *c, size_t n, float *out) {
     imp_status s = IMP_OK;
     for (size_t part; n > 0 && !s; n -= part, out += part, c->at += part) {
         part = imp_least(n, PIECE / size);
-        if (t->inside) {
-            s = inside(c, t, part, out);
+        if (t->inside || t->shared) {
+            s = in_place(c, t, part, out);
             continue;
         }
         s = receive_numbers(c, c->piece, part * size);

@@ -22,9 +22,10 @@ typedef struct imp_foreign_tensor {
     bool column_major; /* the first dimension runs fastest, not the last */
     size_t ndim, shape[IMP_SAFETENSORS_DIMS];
     size_t count; /* product of shape */
-    bool
-        inside; /* the numbers lie in the file as they are, little endian, without gaps */
-    size_t offset; /* of the first one; 0 where they are not inside */
+    /* The numbers lie as they are, little endian, without gaps: in the file, or in the memory
+     * that child and parent share. */
+    bool inside, shared;
+    size_t offset; /* of the first one there; 0: neither */
 } imp_foreign_tensor;
 
 typedef struct imp_foreign imp_foreign;
@@ -36,9 +37,11 @@ struct imp_foreign {
     const char *path; /* for messages alone: a reader may open nothing */
     int fd;           /* of the file, at its beginning; for libraries that want one */
     const uint8_t *data;
-    size_t size;   /* the same file, mapped */
-    bool has_mean; /* does it tell the mean of what it was trained on? */
-    float mean[3]; /* in the order of the network's channels, 0..255 */
+    size_t size; /* the same file, mapped */
+    uint8_t *shared;
+    size_t shared_size; /* a reader that shares: as much as it may hold */
+    bool has_mean;      /* does it tell the mean of what it was trained on? */
+    float mean[3];      /* in the order of the network's channels, 0..255 */
     imp_foreign_tensor *tensors;
     size_t n, room;
     void *state; /* the reader's own */
@@ -49,6 +52,7 @@ struct imp_foreign {
 /* One format. All functions run in the child, prepare before its rights are taken. */
 typedef struct imp_reader {
     const char *format; /* for people: "PyTorch (zip)" */
+    bool shares;        /* does it want f->shared? */
     /* Do the file's first bytes say so? Nothing but size bytes may be looked at. */
     bool (*recognise)(const uint8_t *data, size_t size);
     imp_status (*prepare)(
@@ -56,8 +60,8 @@ typedef struct imp_reader {
     /* Find the tensors, imp_foreign_add each. Errors: IMP_ERR_MODEL, with path, place,
      * expected, found; IMP_ERR_LIMIT. */
     imp_status (*open)(imp_foreign *f);
-    /* Send all numbers of tensor i, which is not inside: little endian, in the order that it
-     * has there, in pieces (imp_foreign_send). NULL: all are inside. */
+    /* Send all numbers of tensor i, which is neither inside nor shared: little endian, in the
+     * order that it has there, in pieces (imp_foreign_send). NULL: there is none. */
     imp_status (*read)(imp_foreign *f, size_t i);
     void (*close)(imp_foreign *f); /* also after a failed open; NULL: nothing */
 } imp_reader;

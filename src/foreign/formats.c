@@ -89,6 +89,10 @@ static imp_status check(imp_foreign *f, imp_foreign_tensor *t) {
         return imp_foreign_fail(f,
             "tensor %s: expected %zu bytes from %zu on, found a file of %zu", t->name,
             bytes, t->offset, f->size);
+    if (t->shared && (t->inside || !imp_in_range(t->offset, bytes, f->shared_size)))
+        return imp_foreign_fail(f,
+            "tensor %s: expected %zu bytes from %zu on, found memory of %zu", t->name,
+            bytes, t->offset, f->shared_size);
     return IMP_OK;
 }
 

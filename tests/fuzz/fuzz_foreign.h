@@ -26,8 +26,9 @@ static void use(const imp_reader *reader, imp_foreign *f) {
     for (size_t i = 0; i < f->n; i++) {
         const imp_foreign_tensor *t = &f->tensors[i];
         size_t bytes = t->count * imp_dtype_size(t->dtype);
-        if (t->inside) {
-            demand(imp_in_range(t->offset, bytes, f->size));
+        if (t->inside || t->shared) {
+            demand(
+                imp_in_range(t->offset, bytes, t->inside ? f->size : f->shared_size));
             continue;
         }
         f->sink = count_bytes;
@@ -45,6 +46,22 @@ static int file_of(const uint8_t *data, size_t size) {
     return fd;
 }
 
+/* Memory for what a reader shares, with nothing behind it: pages cost less than the sanitizer's
+ * marks of so many bytes. */
+enum { PAGE = 4096 };
+
+static void share(imp_foreign *f) {
+    f->shared_size = imp_divide_up(imp_foreign_allowance(f->size), PAGE) * PAGE;
+    f->shared = mmap(NULL, f->shared_size + PAGE, PROT_READ | PROT_WRITE,
+        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    demand(f->shared != MAP_FAILED &&
+           mprotect(f->shared + f->shared_size, PAGE, PROT_NONE) == 0);
+}
+
+static void unshare(imp_foreign *f) {
+    munmap(f->shared, f->shared_size + PAGE);
+}
+
 static int fuzz_reader(const imp_reader *reader, const uint8_t *data, size_t size) {
     imp_ctx ctx = {0};
     uint8_t *copy = malloc(size ? size : 1); /* its end is where the sanitizer looks */
@@ -52,6 +69,7 @@ static int fuzz_reader(const imp_reader *reader, const uint8_t *data, size_t siz
     if (size) memcpy(copy, data, size);
     imp_foreign f = {.ctx = &ctx, .path = "fuzz", .data = copy, .size = size, .fd = -1};
     if (reader->recognise(copy, size)) {
+        if (reader->shares) share(&f);
         if (reader->prepare) f.fd = file_of(data, size);
         imp_status s = reader->prepare ? reader->prepare(&f) : IMP_OK;
         if (!s) s = reader->open(&f);
@@ -64,6 +82,7 @@ static int fuzz_reader(const imp_reader *reader, const uint8_t *data, size_t siz
         if (f.fd >= 0) close(f.fd);
     }
     free(f.tensors);
+    if (f.shared) unshare(&f);
     free(copy);
     return 0;
 }
