@@ -4,13 +4,13 @@
  */
 #include "batch.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "folder.h"
 #include "image_vips.h"
 #include "impasto/impasto.h"
 #include "report.h"
@@ -52,31 +52,18 @@ static bool is_folder(const char *path) {
 
 /* --- where contents come from --- */
 
-static int compare(const void *a, const void *b) {
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static int list_folder(app_batch *b, const char *folder) {
-    DIR *dir = opendir(folder);
-    int status = 0;
-    if (!dir) {
-        app_error("%s: %s", folder, strerror(errno));
-        return IMP_ERR_DATA;
+static int list_folder(app_batch *b, const char *path) {
+    app_folder folder;
+    int status = app_folder_list(&folder, path, false);
+    for (size_t i = 0; !status && i < folder.n; i++) {
+        const char *name = folder.names[i];
+        if (app_image_is_name(name))
+            status = add(b, join(path, name, (int)strlen(name), ""));
     }
-    for (struct dirent *e; !status && (e = readdir(dir)) != NULL;) {
-        if (e->d_name[0] == '.' || !app_image_is_name(e->d_name)) continue;
-        char *path = join(folder, e->d_name, (int)strlen(e->d_name), "");
-        if (path && is_folder(path))
-            free(path);
-        else
-            status = add(b, path);
-    }
-    closedir(dir);
-    if (status) return status;
-    if (b->n) qsort(b->contents, b->n, sizeof *b->contents, compare);
-    if (b->n) return 0;
-    app_error("%s: expected pictures in the folder (.png .jpg .webp .tif), found none",
-        folder);
+    app_folder_free(&folder);
+    if (status || b->n) return status;
+    app_error(
+        "%s: expected pictures in the folder (.png .jpg .webp .tif), found none", path);
     return IMP_ERR_DATA;
 }
 

@@ -4,12 +4,9 @@
  */
 #include "classes.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "batch.h"
 #include "photos.h"
@@ -23,44 +20,11 @@ static int no_memory(void) {
 
 /* --- which there are --- */
 
-static int compare(const void *a, const void *b) {
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* Names of the folders in a folder, hidden ones left out. */
-static int list_labels(app_classes *c, const char *folder) {
-    DIR *dir = opendir(folder);
-    int status = 0;
-    if (!dir) {
-        app_error("%s: %s", folder, strerror(errno));
-        return IMP_ERR_DATA;
-    }
-    for (struct dirent *e; !status && (e = readdir(dir)) != NULL;) {
-        struct stat info;
-        if (e->d_name[0] == '.' || fstatat(dirfd(dir), e->d_name, &info, 0) != 0 ||
-            !S_ISDIR(info.st_mode))
-            continue;
-        char **grown = realloc(c->labels, (c->n + 1) * sizeof *grown);
-        if (grown) c->labels = grown;
-        if (grown && (grown[c->n] = strdup(e->d_name)) != NULL)
-            c->n++;
-        else
-            status = no_memory();
-    }
-    closedir(dir);
-    if (status) return status;
-    if (c->n) qsort(c->labels, c->n, sizeof *c->labels, compare);
-    if (c->n) return 0;
-    app_error(
-        "%s: expected a folder of pictures for each class, found no folder", folder);
-    return IMP_ERR_DATA;
-}
-
 /* The pictures of class i; their paths become the list's own. */
 static int add_class(app_classes *c, const char *folder, size_t i) {
     char *path;
     app_batch b = {0};
-    if (asprintf(&path, "%s/%s", folder, c->labels[i]) < 0) return no_memory();
+    if (asprintf(&path, "%s/%s", folder, c->folder.names[i]) < 0) return no_memory();
     int status = app_batch_list(&b, path, NULL);
     size_t all = c->n_files + b.n;
     if (!status) {
@@ -82,7 +46,14 @@ static int add_class(app_classes *c, const char *folder, size_t i) {
 
 int app_classes_list(app_classes *c, const char *folder) {
     *c = (app_classes){0};
-    int status = list_labels(c, folder);
+    int status = app_folder_list(&c->folder, folder, true);
+    c->n = c->folder.n;
+    c->labels = (const char *const *)c->folder.names;
+    if (!status && c->n == 0) {
+        app_error("%s: expected a folder of pictures for each class, found no folder",
+            folder);
+        status = IMP_ERR_DATA;
+    }
     for (size_t i = 0; !status && i < c->n; i++) status = add_class(c, folder, i);
     return status;
 }
@@ -153,9 +124,8 @@ int app_classes_load(
 }
 
 void app_classes_free(app_classes *c) {
-    for (size_t i = 0; i < c->n; i++) free(c->labels[i]);
+    app_folder_free(&c->folder);
     for (size_t i = 0; i < c->n_files; i++) free(c->files[i]);
-    free(c->labels);
     free(c->files);
     free(c->class_of);
     *c = (app_classes){0};

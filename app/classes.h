@@ -5,15 +5,17 @@
 #ifndef APP_CLASSES_H
 #define APP_CLASSES_H
 
+#include "folder.h"
 #include "impasto/train.h"
 
 typedef struct app_classes {
     size_t n;
-    char **labels;  /* in the order of their bytes */
-    size_t n_files; /* in the order of classes, then of names */
+    const char *const *labels; /* in the order of their bytes */
+    size_t n_files;            /* in the order of classes, then of names */
     char **files;
     size_t
         *class_of; /* each file's: its label's number, or the model's number for it */
+    app_folder folder; /* which has the labels */
 } app_classes;
 
 /* The classes in a folder. Returns the exit status, said: 3 where it has none, or one of them has

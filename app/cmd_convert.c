@@ -21,7 +21,8 @@ typedef struct values {
 
 #define AT(field) offsetof(values, field)
 static const app_option options[] = {
-    APP_MODEL_OPTIONS(values),
+    APP_MODEL_OPTION(values),
+    APP_HALF_OPTION(values),
     {.name = "conv-only",
         .type = APP_FLAG,
         .offset = AT(conv_only),
@@ -54,10 +55,7 @@ static const app_option options[] = {
         .value = "A,B,C",
         .otherwise = "as recognised",
         .help = "what each channel is divided by after that"},
-    {.name = "overwrite",
-        .type = APP_FLAG,
-        .offset = AT(overwrite),
-        .help = "replace FILE where it exists"},
+    APP_OVERWRITE_OPTION(values),
     APP_COMMON_OPTIONS("0", "not used"),
 };
 

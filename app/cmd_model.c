@@ -34,13 +34,7 @@ static const app_option info_options[] = {
 };
 
 static const app_option init_options[] = {
-    {.name = "output",
-        .letter = 'o',
-        .type = APP_TEXT,
-        .offset = AT(output),
-        .value = "FILE",
-        .required = true,
-        .help = "the model to write (safetensors)"},
+    APP_MODEL_OPTION(values),
     DIVIDE,
     {.name = "hidden",
         .type = APP_COUNTS,
@@ -54,10 +48,7 @@ static const app_option init_options[] = {
         .type = APP_FLAG,
         .offset = AT(features),
         .help = "vgg16, vgg19: the convolutions alone"},
-    {.name = "overwrite",
-        .type = APP_FLAG,
-        .offset = AT(overwrite),
-        .help = "replace FILE where it exists"},
+    APP_OVERWRITE_OPTION(values),
     APP_COMMON_OPTIONS("0", "seed of the weights"),
 };
 

@@ -18,12 +18,7 @@ typedef struct values {
 } values;
 
 static const app_option options[] = {
-    {.name = "model",
-        .type = APP_TEXT,
-        .offset = offsetof(values, model),
-        .value = "FILE|NAME",
-        .otherwise = "IMPASTO_MODEL, else an installed vgg19",
-        .help = "a classifier"},
+    APP_CLASSIFIER_OPTION(values),
     {.name = "data",
         .type = APP_TEXT,
         .offset = offsetof(values, data),

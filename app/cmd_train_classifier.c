@@ -32,7 +32,8 @@ static const app_option options[] = {
         .required = true,
         .help =
             "folder with a folder of pictures for each class, whose name is the label"},
-    APP_MODEL_OPTIONS(values),
+    APP_MODEL_OPTION(values),
+    APP_HALF_OPTION(values),
     {.name = "init",
         .type = APP_TEXT,
         .offset = AT(init),
@@ -121,10 +122,7 @@ static const app_option options[] = {
         .help =
             "share of each class that is not learnt from, to see how well others are "
             "told"},
-    {.name = "overwrite",
-        .type = APP_FLAG,
-        .offset = AT(overwrite),
-        .help = "replace FILE where it exists"},
+    APP_OVERWRITE_OPTION(values),
     APP_COMMON_OPTIONS("1",
         "seed of the weights, of which pictures are held out, and of "
         "the order and views of the others"),
@@ -212,7 +210,7 @@ static int make_model(training *t) {
         .n_channels =
             v->channels.n ? v->channels.n : sizeof standard / sizeof *standard,
         .seed = v->common.seed};
-    imp_classifier_options o = {.labels = (const char *const *)t->classes.labels,
+    imp_classifier_options o = {.labels = t->classes.labels,
         .classes = t->classes.n,
         .last = v->last,
         .size = v->size != APP_ABSENT ? v->size

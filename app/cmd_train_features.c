@@ -41,7 +41,8 @@ static const app_option options[] = {
         .help =
             "folders of pictures to learn from, or @FILE, a list of paths; every 20th "
             "picture is held out, to see how well the others teach"},
-    APP_MODEL_OPTIONS(values),
+    APP_MODEL_OPTION(values),
+    APP_HALF_OPTION(values),
     {.name = "init",
         .type = APP_TEXT,
         .offset = AT(init),

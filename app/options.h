@@ -79,18 +79,28 @@ typedef struct app_common { /* the first member of every command's struct */
     bool given[APP_ROWS]; /* row by row of the table: was it given? */
 } app_common;
 
-/* The rows of a command that writes a model; its values have `output` and `half`. */
-#define APP_MODEL_OPTIONS(values)                                                      \
-    {.name = "output",                                                                 \
-        .letter = 'o',                                                                 \
-        .type = APP_TEXT,                                                              \
-        .offset = offsetof(values, output),                                            \
-        .value = "FILE",                                                               \
-        .required = true,                                                              \
-        .help = "the model to write (safetensors)"},                                   \
+/* Rows that several commands have; their values have a field of the row's name. */
+#define APP_MODEL_OPTION(values)                                                       \
+    {                                                                                  \
+        .name = "output", .letter = 'o', .type = APP_TEXT,                             \
+        .offset = offsetof(values, output), .value = "FILE", .required = true,         \
+        .help = "the model to write (safetensors)"                                     \
+    }
+#define APP_HALF_OPTION(values)                                                        \
     {                                                                                  \
         .name = "half", .type = APP_FLAG, .offset = offsetof(values, half),            \
         .help = "write it in half precision: half the bytes"                           \
+    }
+#define APP_OVERWRITE_OPTION(values)                                                   \
+    {                                                                                  \
+        .name = "overwrite", .type = APP_FLAG, .offset = offsetof(values, overwrite),  \
+        .help = "replace FILE where it exists"                                         \
+    }
+#define APP_CLASSIFIER_OPTION(values)                                                  \
+    {                                                                                  \
+        .name = "model", .type = APP_TEXT, .offset = offsetof(values, model),          \
+        .value = "FILE|NAME", .otherwise = "IMPASTO_MODEL, else an installed vgg19",   \
+        .help = "a classifier"                                                         \
     }
 
 /* The rows that every command has, the last ones of its table. */

@@ -307,6 +307,7 @@ static imp_status start(imp_child *c) {
             "format: expected safetensors, PyTorch (.pth), "
             "MatConvNet (.mat), Keras (.h5), ONNX, Caffe "
             "(.caffemodel) or .npz, found none of them");
+    if (c->reader->lacks) return imp_foreign_lacks(&c->file, c->reader->lacks);
     c->file.fd = open(c->file.path, O_RDONLY | O_CLOEXEC);
     if (c->file.fd < 0)
         return imp_foreign_fail(&c->file, "cannot be opened: %s", strerror(errno));

@@ -52,7 +52,9 @@ struct imp_foreign {
 /* One format. All functions run in the child, prepare before its rights are taken. */
 typedef struct imp_reader {
     const char *format; /* for people: "PyTorch (zip)" */
-    bool shares;        /* does it want f->shared? */
+    const char
+        *lacks;  /* the package without which impasto was built, and no functions */
+    bool shares; /* does it want f->shared? */
     /* Do the file's first bytes say so? Nothing but size bytes may be looked at. */
     bool (*recognise)(const uint8_t *data, size_t size);
     imp_status (*prepare)(

@@ -505,11 +505,7 @@ const imp_reader imp_reader_h5 = {.format = "Keras (HDF5)",
 
 #else
 
-static imp_status open_file(imp_foreign *f) {
-    return imp_foreign_lacks(f, "libhdf5-dev");
-}
-
 const imp_reader imp_reader_h5 = {
-    .format = "Keras (HDF5)", .recognise = recognise, .open = open_file};
+    .format = "Keras (HDF5)", .recognise = recognise, .lacks = "libhdf5-dev"};
 
 #endif

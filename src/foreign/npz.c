@@ -267,11 +267,7 @@ const imp_reader imp_reader_npz = {.format = "NumPy (npz)",
 
 #else
 
-static imp_status open_file(imp_foreign *f) {
-    return imp_foreign_lacks(f, "libzip-dev");
-}
-
 const imp_reader imp_reader_npz = {
-    .format = "NumPy (npz)", .recognise = recognise, .open = open_file};
+    .format = "NumPy (npz)", .recognise = recognise, .lacks = "libzip-dev"};
 
 #endif

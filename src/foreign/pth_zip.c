@@ -158,11 +158,7 @@ const imp_reader imp_reader_pth_zip = {.format = "PyTorch (zip)",
 
 #else
 
-static imp_status open_file(imp_foreign *f) {
-    return imp_foreign_lacks(f, "libzip-dev");
-}
-
 const imp_reader imp_reader_pth_zip = {
-    .format = "PyTorch (zip)", .recognise = recognise, .open = open_file};
+    .format = "PyTorch (zip)", .recognise = recognise, .lacks = "libzip-dev"};
 
 #endif
