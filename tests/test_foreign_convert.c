@@ -12,6 +12,7 @@
 
 #include "files.h"
 #include "foreign/convert.h"
+#include "foreign/recognise.h"
 #include "model/model.h"
 
 typedef struct file {
@@ -195,6 +196,26 @@ static void test_refused(void **state) {
         imp_convert(ctx, golden("vgg19.zip.pth"), out, &o, NULL), IMP_ERR_FILE);
 }
 
+static void test_no_normalisation(void **state) {
+    (void)state;
+    imp_model m = {0};
+    imp_origin origins[IMP_ORIGINS];
+    const char *naming;
+    imp_foreign f = {.ctx = ctx, .path = "vgg19_bn.pth"};
+    static const char *const names[] = {"features.0.weight", "features.1.running_mean"};
+    for (size_t i = 0; i < 2; i++) {
+        imp_foreign_tensor t = {.dtype = IMP_DTYPE_F32, .ndim = 1, .shape = {64}};
+        strcpy(t.name, names[i]);
+        assert_int_equal(imp_foreign_add(&f, &t), IMP_OK);
+    }
+    assert_int_equal(
+        imp_recognise(&f, "PyTorch", false, &m, origins, &naming), IMP_ERR_MODEL);
+    assert_string_equal(imp_ctx_error(ctx),
+        "vgg19_bn.pth: tensor features.1.running_mean: expected a VGG without batch "
+        "normalisation, found one with");
+    free(f.tensors);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_numbers),
@@ -202,6 +223,7 @@ int main(void) {
         cmocka_unit_test(test_options),
         cmocka_unit_test(test_is_foreign),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_no_normalisation),
     };
     return cmocka_run_group_tests(tests, files_setup, files_teardown);
 }

@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: MIT
 """tools/bench_convert.py IMPASTO FILE...: for each weight file, the time of `model convert` beside
 that of `cp` and `sha256sum` of the same file together (taken in turn, medians), and the most
-memory that the command and its reader held together (their shares of pages, PSS, sampled)."""
+memory that the command and its reader held together (their shares of pages, PSS, sampled).
+
+tools/bench_convert.py IMPASTO FOLDER: the same of the hostile files in it (tests/fuzz/corpus): how
+many are refused, the longest time, the most memory."""
 import os
 import statistics
 import subprocess
@@ -31,13 +34,12 @@ def pss(pid):
 
 
 def most_memory(command):
-    run, most = subprocess.Popen(command, stdout=subprocess.DEVNULL), 0
+    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    most = 0
     while run.poll() is None:
         most = max(most, sum(map(pss, [run.pid] + children(run.pid))))
         time.sleep(0.002)
-    if run.returncode:
-        sys.exit(f"{command}: status {run.returncode}")
-    return most
+    return most, run.returncode
 
 
 def seconds(command):
@@ -46,13 +48,36 @@ def seconds(command):
     return time.monotonic() - start
 
 
+def hostile(impasto, folder):
+    """Statuses other than 0 (not all seeds are damaged) and 4 end it."""
+    longest, most, statuses = (0, ""), (0, ""), {0: 0, 4: 0}
+    with tempfile.TemporaryDirectory() as out:
+        command = ["model", "convert", "-o", os.path.join(out, "out.safetensors"), "--overwrite"]
+        for path in sorted(os.path.join(p, f) for p, _, files in os.walk(folder) for f in files):
+            start = time.monotonic()
+            memory, status = most_memory([impasto, *command, path])
+            longest = max(longest, (time.monotonic() - start, path))
+            most = max(most, (memory, path))
+            if status not in statuses:
+                sys.exit(f"{path}: status {status}")
+            statuses[status] += 1
+    print(f"{statuses[4]} refused, {statuses[0]} converted; longest {longest[0]:.2f} s ({longest[1]}), "
+          f"most memory {most[0] / 1e6:.0f} MB ({most[1]})")
+
+
 def main(impasto, files):
+    if os.path.isdir(files[0]):
+        hostile(impasto, files[0])
+        return
     with tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(files[0]))) as folder:
         out = os.path.join(folder, "out.safetensors")
         for file in files:
             convert = [impasto, "model", "convert", file, "-o", out, "--overwrite", "--quiet"]
             copy = [["cp", file, os.path.join(folder, "copy")], ["sha256sum", file]]
-            memory, ours, theirs = most_memory(convert), [], []
+            memory, status = most_memory(convert)
+            if status:
+                sys.exit(f"{file}: status {status}")
+            ours, theirs = [], []
             for _ in range(ROUNDS):
                 ours.append(seconds(convert))
                 theirs.append(sum(map(seconds, copy)))

@@ -378,10 +378,25 @@ static imp_status build(
     return imp_zoo_shapes(ctx, m);
 }
 
+/* vgg16_bn and vgg19_bn have the names of torchvision's others, at other places. */
+static imp_status refuse_normalisation(const imp_foreign *f) {
+    static const char mean[] = "running_mean";
+    for (size_t i = 0; i < f->n; i++) {
+        const char *name = f->tensors[i].name;
+        size_t n = strlen(name), ending = sizeof mean - 1;
+        if (n >= ending && !strcmp(name + n - ending, mean))
+            return imp_foreign_fail(f,
+                "tensor %s: expected a VGG without batch normalisation, found one with",
+                name);
+    }
+    return IMP_OK;
+}
+
 imp_status imp_recognise(const imp_foreign *f, const char *format, bool features,
     imp_model *m, imp_origin origins[IMP_ORIGINS], const char **name) {
     const naming *n = NULL;
-    imp_status s = choose(f->ctx, f, m, &n);
+    imp_status s = refuse_normalisation(f);
+    if (!s) s = choose(f->ctx, f, m, &n);
     if (!s) s = build(f->ctx, f, n, m, features);
     if (s) return s;
     set_input(&m->info.input, n, f, format);
