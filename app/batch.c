@@ -55,12 +55,19 @@ static bool is_folder(const char *path) {
 static int list_folder(app_batch *b, const char *path) {
     app_folder folder;
     int status = app_folder_list(&folder, path, false);
+    size_t others = 0;
     for (size_t i = 0; !status && i < folder.n; i++) {
         const char *name = folder.names[i];
         if (app_image_is_name(name))
             status = add(b, join(path, name, (int)strlen(name), ""));
+        else
+            others++;
     }
     app_folder_free(&folder);
+    if (!status && others && b->n)
+        app_note(
+            "%s: files with other endings than .png .jpg .webp .tif, not taken: %zu",
+            path, others);
     if (status || b->n) return status;
     app_error(
         "%s: expected pictures in the folder (.png .jpg .webp .tif), found none", path);
@@ -130,7 +137,9 @@ static int name_outputs(app_batch *b, const char *folder) {
         return APP_USAGE;
     }
     if (!is_folder(folder)) {
-        app_error("%s: expected a folder for the painted pictures, found none", folder);
+        app_error("%s: expected a folder for the painted pictures, found none; make it "
+                  "first",
+            folder);
         return IMP_ERR_FILE;
     }
     b->outputs = calloc(b->n, sizeof *b->outputs);

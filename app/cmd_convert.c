@@ -71,17 +71,22 @@ static int take_three(const char *name, const app_numbers *given, float out[3]) 
 static void tell(
     const char *in, const values *v, const imp_converted *c, const app_known *known) {
     const imp_input_spec *s = &c->input;
+    const char *order = s->channels == 1 ? "gray" : s->bgr ? "bgr" : "rgb";
     app_event(json_pack("{s:s, s:o, s:o, s:s, s:s, s:s?, s:s, s:I, s:I, s:I, s:s, s:f}",
         "event", "done", "input", app_json_text(in), "output", app_json_text(v->output),
         "format", c->format, "naming", c->naming, "known", known ? known->name : NULL,
         "architecture", c->architecture, "divisor", (json_int_t)c->divisor, "classes",
-        (json_int_t)c->classes, "parameters", (json_int_t)c->parameters, "order",
-        s->bgr ? "bgr" : "rgb", "range", (double)s->range));
+        (json_int_t)c->classes, "parameters", (json_int_t)c->parameters, "order", order,
+        "range", (double)s->range));
     app_say("%s: %s%s%s", in, c->format, *c->naming ? ", names of " : "", c->naming);
     if (known) app_say("%s: %s, by its checksum", in, known->what);
-    app_say("%s: %s, %s 0..%g minus %g,%g,%g, %zu classes, %zu parameters", v->output,
-        c->architecture, s->bgr ? "bgr" : "rgb", (double)s->range, (double)s->mean[0],
-        (double)s->mean[1], (double)s->mean[2], c->classes, c->parameters);
+    char mean[64];
+    int n = snprintf(mean, sizeof mean, "%g", (double)s->mean[0]);
+    if (s->channels == 3)
+        snprintf(mean + n, sizeof mean - (size_t)n, ",%g,%g", (double)s->mean[1],
+            (double)s->mean[2]);
+    app_say("%s: %s, %s 0..%g minus %s, %zu classes, %zu parameters", v->output,
+        c->architecture, order, (double)s->range, mean, c->classes, c->parameters);
 }
 
 static int convert(imp_ctx *ctx, const char *in, const values *v) {
@@ -100,13 +105,15 @@ static int convert(imp_ctx *ctx, const char *in, const values *v) {
     int status = take_three("mean", &v->mean, mean);
     if (!status) status = take_three("std", &v->deviation, deviation);
     if (status) return status;
-    imp_status s = imp_check_output(ctx, v->output, v->overwrite, &in, 1);
-    if (!s) s = imp_convert(ctx, in, v->output, &o, &found);
-    if (s && app_interrupted()) return APP_INTERRUPTED;
-    if (s) return app_fail(ctx, s);
     app_catalogue catalogue;
     status = app_catalogue_read(&catalogue);
-    if (!status) tell(in, v, &found, app_catalogue_of_file(&catalogue, in));
+    if (status) return status;
+    imp_status s = imp_check_output(ctx, v->output, v->overwrite, &in, 1);
+    if (!s) s = imp_convert(ctx, in, v->output, &o, &found);
+    if (s == IMP_OK)
+        tell(in, v, &found, app_catalogue_of_file(&catalogue, in));
+    else
+        status = app_interrupted() ? APP_INTERRUPTED : app_fail(ctx, s);
     app_catalogue_free(&catalogue);
     return status;
 }

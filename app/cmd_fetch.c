@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "commands.h"
 #include "fetch.h"
@@ -76,12 +77,16 @@ static int convert(work *w, const char *path) {
     return status == IMP_OK ? 0 : app_fail(w->ctx, status);
 }
 
-/* From a file whose checksum is right to a model, its record, and the last word. */
+/* From a file whose checksum is right to a model, its record, and the last word. A record that
+ * is there is of another file: a model without one is better than with a wrong one. */
 static int install(work *w, const char *path, const char *source) {
     app_origin origin;
     app_say("%s: %s is right", w->known->name, app_digest_name(w->known->kind));
-    int status = convert(w, path);
-    if (!status) status = app_origin_write(w->ctx, &origin, &w->place, path, source);
+    int status = app_origin_source(&origin, path, source);
+    if (status) return status;
+    unlink(w->place.record);
+    status = convert(w, path);
+    if (!status) status = app_origin_write(w->ctx, &origin, &w->place);
     if (status) return status;
     app_event(json_pack("{s:s, s:o, s:o, s:o, s:s, s:o}", "event", "done", "model",
         app_json_text(w->known->name), "output", app_json_text(w->place.model),
@@ -119,12 +124,19 @@ static int from_servers(work *w) {
     return status;
 }
 
-/* One at a time: who has the partial file. */
+static int check_place(work *w) {
+    imp_status s = imp_check_output(
+        w->ctx, w->place.model, w->v->overwrite, &w->v->from, w->v->from ? 1 : 0);
+    return s == IMP_OK ? 0 : app_fail(w->ctx, s);
+}
+
+/* One at a time: who has the partial file. Another may have been done while we waited. */
 static int fetch(work *w) {
     int status = app_partial_open(&w->partial, w->place.partial);
     if (status) return status;
     app_signals_catch();
-    status = w->v->from ? from_file(w) : from_servers(w);
+    status = check_place(w);
+    if (!status) status = w->v->from ? from_file(w) : from_servers(w);
     app_partial_close(&w->partial, status == 0);
     return status;
 }
@@ -140,10 +152,7 @@ static int check_before(work *w) {
     int status = app_place_of(&w->place, w->known->name);
     if (!status) status = app_place_make(&w->place);
     if (!status) status = app_open(&w->ctx, &w->v->common);
-    if (status) return status;
-    imp_status s = imp_check_output(
-        w->ctx, w->place.model, w->v->overwrite, &w->v->from, w->v->from ? 1 : 0);
-    return s == IMP_OK ? 0 : app_fail(w->ctx, s);
+    return status ? status : check_place(w);
 }
 
 static int run_fetch(const app_command *self, int argc, char **argv) {

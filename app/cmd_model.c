@@ -11,6 +11,7 @@
 #include "memory.h"
 #include "models.h"
 #include "report.h"
+#include "signals.h"
 
 typedef struct values {
     app_common common;
@@ -159,6 +160,7 @@ static int run_info(const app_command *self, int argc, char **argv) {
     imp_ctx *ctx = NULL;
     int status;
     if (!app_parse(self, &v, argc, argv, &status)) return status;
+    app_signals_catch(); /* a foreign file is converted first */
     status = app_model_find(&m, v.common.operands[0], false);
     if (!status) status = app_open(&ctx, &v.common);
     if (!status) status = app_model_open(ctx, &m);
@@ -305,7 +307,7 @@ const app_command app_model_init = {
 
 const app_command app_model_plan = {
     .name = "model plan",
-    .summary = "tell the memory that painting will need",
+    .summary = "tell the memory that painting (by painterly) will need",
     .usage = "ARCH --size N [options]",
     .operands = "one ARCH: vgg16, vgg19 or builtin",
     .least = 1,

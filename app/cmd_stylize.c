@@ -57,7 +57,7 @@ static int check_preview(const app_painting *p, const app_batch *batch) {
     for (size_t i = 0; i < batch->n && batch->outputs; i++)
         if (app_output_same(path, batch->outputs[i])) ours = true;
     if (!status && ours) {
-        app_error("--preview: expected a file beside OUT, found %s", path);
+        app_error("--preview: expected another file than OUT, found %s", path);
         status = APP_USAGE;
     }
     if (status) return status;
@@ -234,9 +234,13 @@ const app_command app_stylize = {
     .most = 1 + IMP_STYLE_MAX_SOURCES,
     .options = app_stylize_options,
     .words =
-        "CONTENT may be a folder of pictures, or @FILE, a list of paths, one a\n"
-        "line. OUT is then a folder, and each picture goes there under its own name,\n"
-        "as .png; one that fails does not stop the others. - as CONTENT or STYLE is\n"
+        "Pictures are PNG, JPEG, WebP or TIFF. CONTENT may be a folder, of which "
+        "those\n"
+        "whose names end so are taken, or @FILE, a list of paths, one a line (lines "
+        "that\n"
+        "begin with # are none; ./@a.jpg is a picture of that name). OUT is then a\n"
+        "folder that is there, and each picture goes into it under its own name, as\n"
+        ".png; one that fails does not stop the others. - as CONTENT or STYLE is\n"
         "standard input; as OUT it is standard output, which gets a PNG.\n\n"
         "A painted picture keeps its settings: --like reads them.\n\n"
         "Models are looked for in $XDG_DATA_HOME/impasto/models/NAME.safetensors\n"

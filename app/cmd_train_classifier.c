@@ -184,7 +184,7 @@ static int find_inputs(training *t) {
         status = IMP_ERR_DATA;
     }
     if (!status && !v->scratch)
-        status = app_model_find(&t->start, v->init ? v->init : "builtin", true);
+        status = app_model_find(&t->start, v->init ? v->init : "builtin", false);
     return status ? status : check_output(t);
 }
 

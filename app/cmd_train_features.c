@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "commands.h"
 #include "curve.h"
@@ -135,7 +136,8 @@ static const app_option options[] = {
     {.name = "resume",
         .type = APP_FLAG,
         .offset = AT(resume),
-        .help = "go on from the checkpoint; the same bits as without a stop"},
+        .help = "go on from the checkpoint; the same bits as without a stop; FILE and "
+                "SVG are replaced"},
     {.name = "curve",
         .type = APP_TEXT,
         .offset = AT(curve),
@@ -203,7 +205,13 @@ static int check_outputs(const training *t) {
                     paths[i]);
                 return APP_USAGE;
             }
-        bool replace = v->overwrite || (v->resume && i > 0);
+        bool replace = v->overwrite || v->resume;
+        if (!replace && i == 1 && access(paths[i], F_OK) == 0) {
+            app_error("%s: exists already: --resume goes on from it, --overwrite "
+                      "begins anew",
+                paths[i]);
+            return IMP_ERR_FILE;
+        }
         imp_status s = imp_check_output(t->ctx, paths[i], replace, inputs, n);
         if (s != IMP_OK) return app_fail(t->ctx, s);
     }
@@ -321,7 +329,7 @@ static int finish(training *t) {
     imp_status s = imp_features_model(t->job, &model);
     if (s == IMP_OK)
         s = imp_model_save(t->ctx, model, t->v->output,
-            &(imp_save_options){t->v->overwrite, t->v->half});
+            &(imp_save_options){t->v->overwrite || t->v->resume, t->v->half});
     size_t parameters = s == IMP_OK ? imp_model_describe(model).parameters : 0;
     imp_model_free(model);
     if (s != IMP_OK) return app_fail(t->ctx, s);
@@ -349,8 +357,8 @@ static int run(const app_command *self, int argc, char **argv) {
     if (status) return status;
     app_signals_catch();
     status = app_open(&t.ctx, &v.common);
-    if (!status) status = app_model_find(&t.teacher, v.teacher, true);
-    if (!status && v.init) status = app_model_find(&t.start, v.init, true);
+    if (!status) status = app_model_find(&t.teacher, v.teacher, false);
+    if (!status && v.init) status = app_model_find(&t.start, v.init, false);
     if (!status) status = check_outputs(&t);
     if (!status) status = app_model_open(t.ctx, &t.teacher);
     if (!status && v.init) status = app_model_open(t.ctx, &t.start);

@@ -33,13 +33,18 @@ int app_folder_list(app_folder *f, const char *path, bool folders) {
         app_error("%s: %s", path, strerror(errno));
         return IMP_ERR_DATA;
     }
-    for (struct dirent *e; memory && (e = readdir(dir)) != NULL;) {
+    for (struct dirent *e; memory && (errno = 0, e = readdir(dir)) != NULL;) {
         struct stat info;
         bool folder =
             fstatat(dirfd(dir), e->d_name, &info, 0) == 0 && S_ISDIR(info.st_mode);
         if (e->d_name[0] != '.' && folder == folders) memory = add(f, e->d_name);
     }
+    int error = memory ? errno : 0;
     closedir(dir);
+    if (error) {
+        app_error("%s: %s", path, strerror(error));
+        return IMP_ERR_DATA;
+    }
     if (!memory) {
         app_error("%s: no memory for the names in it", path);
         return IMP_ERR_LIMIT;

@@ -71,15 +71,18 @@ static int digest_of(const char *path, app_digest_kind kind, char out[APP_DIGEST
     return IMP_ERR_FILE;
 }
 
-int app_origin_write(imp_ctx *ctx, app_origin *o, const app_place *place,
-    const char *path, const char *source) {
+int app_origin_source(app_origin *o, const char *path, const char *source) {
     struct stat about;
     int status = digest_of(path, APP_SHA256, o->sha256);
     if (!status) status = digest_of(path, APP_MD5, o->md5);
-    if (!status) status = digest_of(place->model, APP_SHA256, o->result);
-    if (status) return status;
     o->size = stat(path, &about) == 0 ? (uint64_t)about.st_size : 0;
     snprintf(o->source, sizeof o->source, "%s", source);
+    return status;
+}
+
+int app_origin_write(imp_ctx *ctx, app_origin *o, const app_place *place) {
+    int status = digest_of(place->model, APP_SHA256, o->result);
+    if (status) return status;
     json_t *object = json_pack("{s:o, s:I, s:s, s:s, s:s}", "source",
         app_json_text(o->source), "source_size", (json_int_t)o->size, "source_sha256",
         o->sha256, "source_md5", o->md5, "sha256", o->result);

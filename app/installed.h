@@ -33,10 +33,11 @@ typedef struct app_origin {
     char result[APP_DIGEST]; /* SHA-256 of NAME.safetensors */
 } app_origin;
 
-/* Digests of what came, at path, and of what was made of it, at place->model; written to
- * place->record. Returns the exit status, said. */
-int app_origin_write(imp_ctx *ctx, app_origin *o, const app_place *place,
-    const char *path, const char *source);
+/* Digests of what came, at path, from source. Returns the exit status, said. */
+int app_origin_source(app_origin *o, const char *path, const char *source);
+/* With that of what was made of it, at place->model, written to place->record. Returns the exit
+ * status, said. */
+int app_origin_write(imp_ctx *ctx, app_origin *o, const app_place *place);
 /* False: it is none of ours, and why says what is wrong. */
 bool app_origin_read(app_origin *o, const char *path, char *why, size_t size);
 

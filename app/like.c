@@ -181,7 +181,11 @@ static int like_model(app_stylize_values *v, const json_t *record, char *model) 
         return 0;
     }
     v->model = strcpy(model, recorded);
-    return app_model_check_name(model);
+    if (app_model_is_name(model)) return 0;
+    app_error("%s: painted with the model %s, which is not installed: expected --model "
+              "FILE|NAME",
+        v->like, recorded);
+    return IMP_ERR_MODEL;
 }
 
 /* Masks are files, which only the user can name. */

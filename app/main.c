@@ -22,7 +22,7 @@ static void overview(FILE *file) {
         "usage: impasto COMMAND ... [options]\n\n",
         imp_version());
     for (int i = 0; i < COMMANDS; i++)
-        fprintf(file, "  %-15s %s\n", commands[i]->name, commands[i]->summary);
+        fprintf(file, "  %-16s %s\n", commands[i]->name, commands[i]->summary);
     fprintf(file,
         "\nimpasto COMMAND --help tells the options of one; impasto --version "
         "the version.\n"

@@ -97,22 +97,29 @@ static int find_named(app_model *m, const char *name) {
     return 0;
 }
 
-int app_model_check_name(const char *name) {
+bool app_model_is_name(const char *name) {
     char path[PATH_MAX];
-    return is_name(path, sizeof path, name) ? 0 : no_such_model(name, "not installed");
+    return is_name(path, sizeof path, name);
 }
 
-int app_model_find(app_model *m, const char *option, bool trained) {
+int app_model_check_name(const char *name) {
+    return app_model_is_name(name) ? 0 : no_such_model(name, "not installed");
+}
+
+int app_model_find(app_model *m, const char *option, bool classify) {
+    static const char *const classifiers[] = {"vgg19-classifier", "vgg19-imagenet"};
     const char *variable = getenv("IMPASTO_MODEL");
     m->path[0] = 0;
     m->model = NULL;
     if (option) return find_named(m, option);
     if (variable && variable[0]) return find_named(m, variable);
-    if (installed(m->path, sizeof m->path, "vgg19")) return 0;
+    for (size_t i = 0; classify && i < 2; i++)
+        if (installed(m->path, sizeof m->path, classifiers[i])) return 0;
+    if (!classify && installed(m->path, sizeof m->path, "vgg19")) return 0;
     m->path[0] = 0;
-    if (!trained) return 0;
-    app_error("expected --model FILE|NAME: IMPASTO_MODEL names none, and no vgg19 is "
-              "installed");
+    if (!classify) return 0;
+    app_error("expected --model FILE|NAME: IMPASTO_MODEL names none, and no classifier "
+              "is installed (impasto model fetch vgg19-classifier)");
     return APP_USAGE;
 }
 

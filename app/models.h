@@ -18,14 +18,15 @@ typedef struct app_model {
 /* The folder of installed models, empty where the environment tells none. */
 void app_models_folder(char *out, size_t size);
 
-/* Find the model: option (--model FILE|NAME; NULL: not given), else IMPASTO_MODEL, else
- * an installed vgg19, else builtin, unless trained is set: then that is an error. A
- * name is one of the models folder, $XDG_DATA_HOME/impasto/models, or "builtin".
- * Returns the exit status, said. */
-int app_model_find(app_model *m, const char *option, bool trained);
+/* Find the model: option (--model FILE|NAME; NULL: not given), else IMPASTO_MODEL, else, to
+ * classify, an installed classifier (an error where there is none), and to paint an installed
+ * vgg19 or builtin. A name is one of the models folder, $XDG_DATA_HOME/impasto/models, or
+ * "builtin". Returns the exit status, said. */
+int app_model_find(app_model *m, const char *option, bool classify);
 
-/* Is it "builtin" or an installed one, whatever files lie about? Returns the exit status,
- * said: 4. */
+/* Is it "builtin" or an installed one, whatever files lie about? */
+bool app_model_is_name(const char *name);
+/* Returns the exit status, said: 4 where it is not. */
 int app_model_check_name(const char *name);
 
 /* Read it. A file that another program wrote (foreign/convert.h) is converted once, into

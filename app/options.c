@@ -30,7 +30,9 @@ size_t app_distance(const char *a, const char *b) {
             now[j] = best;
         }
     }
-    return rows[(na + 1) % 3][nb];
+    size_t shorter = na < nb ? na : nb; /* a beginning is as near as one mistake */
+    bool begins = shorter >= 3 && strncmp(a, b, shorter) == 0;
+    return begins && rows[(na + 1) % 3][nb] > 1 ? 1 : rows[(na + 1) % 3][nb];
 }
 
 const char *app_choice(const char *choices, int i) {

@@ -99,7 +99,9 @@ typedef struct app_common { /* the first member of every command's struct */
 #define APP_CLASSIFIER_OPTION(values)                                                  \
     {                                                                                  \
         .name = "model", .type = APP_TEXT, .offset = offsetof(values, model),          \
-        .value = "FILE|NAME", .otherwise = "IMPASTO_MODEL, else an installed vgg19",   \
+        .value = "FILE|NAME",                                                          \
+        .otherwise =                                                                   \
+            "IMPASTO_MODEL, else an installed vgg19-classifier or vgg19-imagenet",     \
         .help = "a classifier"                                                         \
     }
 

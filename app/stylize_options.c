@@ -32,8 +32,10 @@ const app_option app_stylize_options[] = {
         .type = APP_TEXT,
         .offset = AT(like),
         .value = "PICTURE",
-        .help = "take all settings from a picture that impasto painted; what is given "
-                "here wins"},
+        .help =
+            "take all settings from a picture that impasto painted, in place of "
+            "--preset; what else is given here wins; files (a model, masks, a start) "
+            "must be given again"},
     {.name = "size",
         .type = APP_BOX,
         .offset = AT(size),
@@ -52,7 +54,7 @@ const app_option app_stylize_options[] = {
         .value = "N|WxH",
         .otherwise = "as painted",
         .help =
-            "longest side of the written picture, or a box that it fills; may enlarge"},
+            "longest side of the written picture, or a box that it fits; may enlarge"},
     {.name = "style-weights",
         .type = APP_NUMBERS,
         .offset = AT(style_weights),

@@ -27,10 +27,12 @@ static inline imp_status foreign_collect(void *user, const void *bytes, size_t n
 /* The file at path as a reader sees it; foreign_close gives all back. */
 static inline imp_foreign foreign_map(const char *path) {
     struct stat st;
-    imp_foreign f = {.ctx = ctx, .path = path, .fd = open(path, O_RDONLY)};
-    assert_true(f.fd >= 0 && fstat(f.fd, &st) == 0);
+    imp_foreign f = {.ctx = ctx, .path = path};
+    int fd = open(path, O_RDONLY);
+    assert_true(fd >= 0 && fstat(fd, &st) == 0);
     f.size = (size_t)st.st_size;
-    void *data = mmap(NULL, f.size ? f.size : 1, PROT_READ, MAP_PRIVATE, f.fd, 0);
+    void *data = mmap(NULL, f.size ? f.size : 1, PROT_READ, MAP_PRIVATE, fd, 0);
+    close(fd);
     assert_true(data != MAP_FAILED);
     f.data = data;
     f.shared_size = imp_foreign_allowance(f.size);
@@ -49,7 +51,6 @@ static inline void foreign_close(const imp_reader *reader, imp_foreign *f) {
     if (reader->close) reader->close(f);
     munmap((void *)(uintptr_t)f->data, f->size ? f->size : 1);
     munmap(f->shared, f->shared_size);
-    close(f->fd);
     free(f->tensors);
 }
 
@@ -155,7 +156,7 @@ static inline void truncated(const imp_reader *reader, const char *name) {
         uint8_t *copy = malloc(n ? n : 1); /* so that a sanitizer sees its end */
         assert_non_null(copy);
         memcpy(copy, whole.data, n);
-        imp_foreign f = {.ctx = ctx, .path = name, .fd = -1, .data = copy, .size = n};
+        imp_foreign f = {.ctx = ctx, .path = name, .data = copy, .size = n};
         if (n > 300) assert_true(reader->recognise(copy, n));
         imp_status s = n > 300 ? foreign_open(reader, &f) : IMP_ERR_MODEL;
         if (s != IMP_ERR_MODEL) fail_msg("%s cut at %zu: status %d", name, n, (int)s);

@@ -10,8 +10,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <linux/futex.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "files.h"
@@ -99,6 +101,14 @@ static imp_status send_and_crash(imp_foreign *f, size_t i) {
 
 static imp_status crash(imp_foreign *f) {
     if (f) __builtin_trap();
+    return IMP_OK;
+}
+
+/* It says no more, and does not end. */
+static imp_status fall_silent(imp_foreign *f) {
+    int word = 0;
+    for (int fd = 3; fd < 1024; fd++) close(fd);
+    while (f) syscall(SYS_futex, &word, FUTEX_WAIT, 0, NULL, NULL, 0);
     return IMP_OK;
 }
 
@@ -201,7 +211,7 @@ static const char *a_file(void) {
 static void assert_numbers(const imp_reader *reader) {
     imp_child *c;
     float x[6];
-    assert_int_equal(imp_child_start(ctx, &c, a_file(), reader), IMP_OK);
+    assert_int_equal(imp_child_start(ctx, &c, a_file(), reader, NULL), IMP_OK);
     assert_string_equal(imp_child_format(c), "test");
     assert_int_equal(imp_child_file(c)->n, 1);
     for (int again = 0; again < 2; again++) {
@@ -227,7 +237,7 @@ static void test_numbers(void **state) {
 static void assert_bad(const imp_reader *reader, const char *words) {
     imp_child *c;
     float x[6];
-    imp_status s = imp_child_start(ctx, &c, a_file(), reader);
+    imp_status s = imp_child_start(ctx, &c, a_file(), reader, NULL);
     if (!s) assert_int_equal(imp_child_file(c)->n, 1);
     if (!s) s = imp_child_begin(c, 0);
     if (!s) s = imp_child_next(c, 6, x);
@@ -266,6 +276,7 @@ static void test_lies_about_tensors(void **state) {
         {lie_of_dimensions, "at most 8 dimensions"}, {lie_of_name, "without a name"},
         {lie_of_dtype, "expected floating-point numbers"},
         {lie_of_mean, "mean: expected"}, {crash, CRASHED},
+        {fall_silent, "needed more time than such a file may"},
         {leave, "its reader ended before the numbers did (status "}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         assert_bad(&(imp_reader){.format = "test",
@@ -280,7 +291,7 @@ static void test_no_rights(void **state) {
     const imp_reader reader = {.format = "test", .recognise = yes, .open = try_all};
     imp_child *c;
     const char *path = a_file();
-    assert_int_equal(imp_child_start(ctx, &c, path, &reader), IMP_OK);
+    assert_int_equal(imp_child_start(ctx, &c, path, &reader, NULL), IMP_OK);
     const imp_foreign *f = imp_child_file(c);
     assert_int_equal(f->n, 8);
     for (size_t i = 0; i < 7; i++)
@@ -305,13 +316,13 @@ static void test_no_format(void **state) {
     uint8_t bytes[64];
     memset(bytes, 0xee, sizeof bytes);
     const char *path = make_file("nothing", bytes, sizeof bytes);
-    assert_int_equal(imp_child_start(ctx, &c, path, NULL), IMP_ERR_MODEL);
+    assert_int_equal(imp_child_start(ctx, &c, path, NULL, NULL), IMP_ERR_MODEL);
     assert_null(c);
     assert_non_null(
         strstr(imp_ctx_error(ctx), "format: expected safetensors, PyTorch"));
     assert_int_equal(
-        imp_child_start(ctx, &c, in_folder("absent"), NULL), IMP_ERR_MODEL);
-    assert_int_equal(imp_child_start(ctx, &c, folder, NULL), IMP_ERR_MODEL);
+        imp_child_start(ctx, &c, in_folder("absent"), NULL, NULL), IMP_ERR_MODEL);
+    assert_int_equal(imp_child_start(ctx, &c, folder, NULL, NULL), IMP_ERR_MODEL);
 }
 
 static void test_allowance(void **state) {

@@ -196,6 +196,32 @@ static void test_refused(void **state) {
         imp_convert(ctx, golden("vgg19.zip.pth"), out, &o, NULL), IMP_ERR_FILE);
 }
 
+/* VGG-19's own biases to two digits, VGG-16's, and torchvision's. */
+static void test_oxford_by_numbers(void **state) {
+    (void)state;
+    static const float biases[][16] = {
+        {0.73f, 0.06f, 0.03f, 0.83f, 0.26f, 0.55f, -0.01f, 0.35f, 0.55f, 0.06f, 0.61f,
+            0.27f, 0.65f, 0.17f, 0.48f, 0.38f},
+        {0.73f, 0.09f, 0.07f, 0.89f, 0.26f, 0.66f, -0.02f, 0.32f, 0.69f, 0.06f, 0.58f,
+            0.24f, 0.70f, 0.19f, 0.49f, 0.45f},
+        {0.40f, 0.38f, 0.46f, -0.32f, 0.39f, -0.40f, 0.40f, -0.55f, 0.27f, -0.76f,
+            -0.35f, 0.23f, -1.32f, -0.17f, 0.39f, -0.10f},
+        {0}};
+    float weight[16 * 27] = {0.65f};
+    for (size_t i = 0; i < 4; i++) {
+        imp_model m = {.info.input = {.channels = 3, .range = 1, .mean = {0.485f}}};
+        weight[5] = 37; /* made to see 0..1 */
+        assert_false(imp_recognise_oxford(&m, weight, biases[i], 16));
+        weight[5] = 0;
+        assert_false(imp_recognise_oxford(&m, weight, biases[i], 15));
+        assert_int_equal(imp_recognise_oxford(&m, weight, biases[i], 16), i < 2);
+        assert_int_equal(m.info.input.bgr, i < 2);
+        assert_true(m.info.input.mean[0] == (i < 2 ? 103.939f : 0.485f));
+        m.info.input.range = 255; /* Keras, Caffe: known already */
+        assert_false(imp_recognise_oxford(&m, weight, biases[0], 16));
+    }
+}
+
 static void test_no_normalisation(void **state) {
     (void)state;
     imp_model m = {0};
@@ -223,6 +249,7 @@ int main(void) {
         cmocka_unit_test(test_options),
         cmocka_unit_test(test_is_foreign),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_oxford_by_numbers),
         cmocka_unit_test(test_no_normalisation),
     };
     return cmocka_run_group_tests(tests, files_setup, files_teardown);

@@ -107,7 +107,8 @@ static imp_status check_place(imp_ctx *ctx, const char *path, bool overwrite) {
         return imp_fail(
             ctx, IMP_ERR_FILE, "%s: cannot write: is %s", path, kind_of(st.st_mode));
     if (!overwrite)
-        return imp_fail(ctx, IMP_ERR_FILE, "%s: exists already, not overwritten", path);
+        return imp_fail(
+            ctx, IMP_ERR_FILE, "%s: exists already (overwrite replaces it)", path);
     return IMP_OK;
 }
 

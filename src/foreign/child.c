@@ -31,7 +31,10 @@
 
 #define FAILED   UINT32_MAX
 #define PIECE    ((size_t)1 << 18) /* bytes converted at a time */
-#define PATIENCE 60000             /* milliseconds without a byte */
+#define PATIENCE 60000             /* milliseconds to wait for a reader, in all, and */
+#define A_MIB    1000              /* for each MiB of the file */
+#define TURN     200               /* milliseconds between two looks at stop */
+#define GRACE    1000              /* milliseconds in which a reader ends by itself */
 
 typedef struct header { /* what the child says of the whole file, or of its failure */
     uint32_t status, n;
@@ -45,8 +48,11 @@ struct imp_child {
     const imp_reader *reader;
     imp_file map;
     imp_foreign file; /* as the parent has checked it */
+    bool (*stop)(void);
     int socket;
-    pid_t pid;
+    pid_t pid;           /* 0: it has ended */
+    bool killed;         /* since it would not */
+    size_t patience;     /* milliseconds left */
     size_t tensor;       /* whose numbers are read, */
     size_t at;           /* how many of them were, */
     size_t frame, moved; /* bytes left of the frame; bytes of the tensor that came */
@@ -119,28 +125,28 @@ static size_t address_space(void) {
 }
 
 /* Memory, seconds of processor, no bytes into files. */
-static bool set_limits(size_t file_size) {
-    size_t has = address_space(), most;
-    if (!has || !imp_add_size(&most, has, imp_foreign_allowance(file_size)) ||
+static bool set_limits(const imp_foreign *f) {
+    size_t has = address_space(), most = has; /* what is shared is among it */
+    if (!has ||
+        (!f->shared && !imp_add_size(&most, has, imp_foreign_allowance(f->size))) ||
         !imp_add_size(&most, most, (size_t)32 << 20))
         return false;
     return limit(RLIMIT_AS, most) &&
-           limit(RLIMIT_CPU, 10 + file_size / ((size_t)8 << 20)) &&
+           limit(RLIMIT_CPU, 10 + f->size / ((size_t)8 << 20)) &&
            limit(RLIMIT_FSIZE, 0) && limit(RLIMIT_CORE, 0);
 }
 
-/* From here on: memory, the socket, the file that is open, the clock, the end. All other calls
- * of the system fail with EPERM. */
+/* From here on: memory, the socket, what the C library asks of files (none is open), the clock,
+ * the end. All other calls of the system fail with EPERM. */
 static bool drop_rights(void) {
 #ifdef IMP_WITH_SECCOMP
-    static const int calls[] = {SCMP_SYS(read), SCMP_SYS(readv), SCMP_SYS(pread64),
-        SCMP_SYS(write), SCMP_SYS(writev), SCMP_SYS(lseek), SCMP_SYS(fstat),
-        SCMP_SYS(newfstatat), SCMP_SYS(close), SCMP_SYS(brk), SCMP_SYS(mmap),
-        SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(mprotect), SCMP_SYS(madvise),
-        SCMP_SYS(futex), SCMP_SYS(getrandom), SCMP_SYS(clock_gettime),
-        SCMP_SYS(gettimeofday), SCMP_SYS(time), SCMP_SYS(getpid), SCMP_SYS(gettid),
-        SCMP_SYS(rt_sigreturn), SCMP_SYS(rt_sigprocmask), SCMP_SYS(exit),
-        SCMP_SYS(exit_group)};
+    static const int calls[] = {SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(writev),
+        SCMP_SYS(fstat), SCMP_SYS(newfstatat), SCMP_SYS(close), SCMP_SYS(brk),
+        SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(mprotect),
+        SCMP_SYS(madvise), SCMP_SYS(futex), SCMP_SYS(getrandom),
+        SCMP_SYS(clock_gettime), SCMP_SYS(gettimeofday), SCMP_SYS(time),
+        SCMP_SYS(getpid), SCMP_SYS(gettid), SCMP_SYS(rt_sigreturn),
+        SCMP_SYS(rt_sigprocmask), SCMP_SYS(exit), SCMP_SYS(exit_group)};
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
     bool good = filter != NULL;
     for (size_t i = 0; i < sizeof calls / sizeof *calls && good; i++)
@@ -153,17 +159,14 @@ static bool drop_rights(void) {
 #endif
 }
 
-/* Descriptors but the file's and the socket's are closed; what a library prints is lost. */
-static bool keep_only(int file, int to) {
+/* Descriptors but the socket are closed; what a library prints is lost. */
+static bool keep_only(int to) {
     int null = open("/dev/null", O_RDWR);
     if (null < 0) return false;
     for (int fd = 0; fd < 3; fd++)
         if (dup2(null, fd) != fd) return false;
-    int low = file < to ? file : to, high = file < to ? to : file;
-    if (low > 3 && close_range(3, (unsigned)low - 1, 0)) return false;
-    if (high > low + 1 && close_range((unsigned)low + 1, (unsigned)high - 1, 0))
-        return false;
-    return close_range((unsigned)high + 1, ~0u, 0) == 0;
+    if (to > 3 && close_range(3, (unsigned)to - 1, 0)) return false;
+    return close_range((unsigned)to + 1, ~0u, 0) == 0;
 }
 
 static void be_child(const imp_reader *reader, imp_foreign *f, int to) {
@@ -171,7 +174,7 @@ static void be_child(const imp_reader *reader, imp_foreign *f, int to) {
     for (int i = 1; i < NSIG; i++) signal(i, SIG_DFL); /* a crash is to end us */
     signal(SIGINT, SIG_IGN); /* the parent hears it, and ends us */
     imp_status s = IMP_OK;
-    if (!keep_only(f->fd, to) || !set_limits(f->size))
+    if (!keep_only(to) || !set_limits(f))
         s = imp_foreign_fail(
             f, "no process without rights could be made: %s", strerror(errno));
     if (!s && reader->prepare) s = reader->prepare(f);
@@ -189,47 +192,88 @@ static void be_child(const imp_reader *reader, imp_foreign *f, int to) {
 
 /* --- in the parent --- */
 
-/* It has ended without a word: why? */
-static imp_status ended(imp_child *c) {
-    int how = 0;
+/* Its end, and how: waited for a little, then made. */
+static int reap(imp_child *c) {
+    int how = 0, waited = 0;
     pid_t pid = c->pid;
     c->pid = 0;
-    while (waitpid(pid, &how, 0) < 0 && errno == EINTR) continue;
+    if (pid == 0) return 0;
+    for (pid_t r = 0; r == 0;) {
+        r = waitpid(pid, &how, waited < GRACE ? WNOHANG : 0);
+        if (r < 0 && errno == EINTR) r = 0;
+        if (r == 0 && waited < GRACE) poll(NULL, 0, 10);
+        if (r == 0 && (waited += 10) >= GRACE) {
+            kill(pid, SIGKILL);
+            c->killed = true;
+        }
+    }
+    return how;
+}
+
+static imp_status too_slow(imp_child *c) {
+    return imp_fail(c->ctx, IMP_ERR_MODEL,
+        "%s: %s: its reader needed more time than such a file may: it is damaged, or "
+        "made to harm",
+        c->file.path, c->reader->format);
+}
+
+/* It has ended without a word, or will: why? */
+static imp_status ended(imp_child *c) {
     const char *path = c->file.path, *format = c->reader->format;
-    if (WIFSIGNALED(how) && (WTERMSIG(how) == SIGXCPU || WTERMSIG(how) == SIGKILL))
+    int how = reap(c);
+    if (c->killed || (WIFSIGNALED(how) && WTERMSIG(how) == SIGXCPU)) return too_slow(c);
+    if (WIFSIGNALED(how) && WTERMSIG(how) == SIGKILL)
         return imp_fail(c->ctx, IMP_ERR_MODEL,
-            "%s: %s: its reader needed more time than such a file may: it is damaged, "
-            "or made "
-            "to harm",
+            "%s: %s: its reader was killed before it had ended: is there too little "
+            "memory?",
             path, format);
     if (WIFSIGNALED(how))
         return imp_fail(c->ctx, IMP_ERR_MODEL,
             "%s: %s: its reader, which has no rights, crashed (%s): the file is "
-            "damaged, or "
-            "made to harm",
+            "damaged, or made to harm",
             path, format, strsignal(WTERMSIG(how)));
     return imp_fail(c->ctx, IMP_ERR_MODEL,
         "%s: %s: its reader ended before the numbers did (status %d)", path, format,
         WIFEXITED(how) ? WEXITSTATUS(how) : 0);
 }
 
+/* Until there are bytes. All waiting counts, so that a reader that trickles ends as well. */
+static imp_status wait_for_bytes(imp_child *c) {
+    for (;;) {
+        struct pollfd wait = {.fd = c->socket, .events = POLLIN};
+        if (c->stop && c->stop())
+            return imp_fail(
+                c->ctx, IMP_ERR_FILE, "%s: reading it was interrupted", c->file.path);
+        int ready = poll(&wait, 1, TURN);
+        if (ready > 0) return IMP_OK;
+        if (ready < 0 && errno != EINTR) return ended(c);
+        if (c->patience < TURN) return too_slow(c);
+        c->patience -= TURN;
+    }
+}
+
 static imp_status receive(imp_child *c, void *out, size_t n) {
     char *at = out;
     while (n > 0) {
-        struct pollfd wait = {.fd = c->socket, .events = POLLIN};
-        int ready = poll(&wait, 1, PATIENCE);
-        if (ready < 0 && errno == EINTR) continue;
-        if (ready <= 0) {
-            kill(c->pid, SIGKILL);
-            return ended(c);
+        ssize_t got = recv(c->socket, at, n, MSG_DONTWAIT);
+        if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+            imp_status s = wait_for_bytes(c);
+            if (s) return s;
+            continue;
         }
-        ssize_t got = recv(c->socket, at, n, 0);
         if (got < 0 && errno == EINTR) continue;
         if (got <= 0) return ended(c);
         at += got;
         n -= (size_t)got;
     }
     return IMP_OK;
+}
+
+/* A byte that is neither 0 nor 1 is no bool, and may be both. */
+static bool is_bool(const bool *b) {
+    uint8_t byte;
+    memcpy(&byte, b, 1);
+    return byte <= 1;
 }
 
 /* Its words, which may hold anything. */
@@ -244,6 +288,8 @@ static imp_status receive_table(imp_child *c) {
     imp_status s = receive(c, &h, sizeof h);
     if (s) return s;
     if (h.status) return failed(c, &h);
+    if (!is_bool(&h.has_mean))
+        return imp_foreign_fail(&c->file, "its reader tells nonsense of a mean");
     if (h.n > IMP_FOREIGN_COUNT)
         return imp_foreign_fail(
             &c->file, "its reader tells of %u tensors", (unsigned)h.n);
@@ -257,6 +303,9 @@ static imp_status receive_table(imp_child *c) {
     for (size_t i = 0; i < h.n && !s; i++) {
         imp_foreign_tensor t;
         s = receive(c, &t, sizeof t);
+        if (!s &&
+            !(is_bool(&t.column_major) && is_bool(&t.inside) && is_bool(&t.shared)))
+            s = imp_foreign_fail(&c->file, "its reader tells nonsense of a tensor");
         if (!s) s = imp_foreign_add(&c->file, &t);
     }
     return s;
@@ -280,16 +329,15 @@ static imp_status fork_child(imp_child *c) {
         c->ctx, IMP_ERR_LIMIT, "%s: no process: %s", c->file.path, strerror(errno));
 }
 
-/* Memory that is given by the page, to the one that writes first. */
-static bool share(imp_child *c) {
-    if (!c->reader->shares) return true;
+/* Memory that is given by the page, to the one that writes first. Where it cannot be had the
+ * reader does without, or says so. */
+static void share(imp_child *c) {
     size_t size = imp_foreign_allowance(c->file.size);
     void *shared = mmap(NULL, size, PROT_READ | PROT_WRITE,
         MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (shared == MAP_FAILED) return false;
+    if (shared == MAP_FAILED) return;
     c->file.shared = shared;
     c->file.shared_size = size;
-    return true;
 }
 
 static imp_status start(imp_child *c) {
@@ -308,23 +356,23 @@ static imp_status start(imp_child *c) {
             "MatConvNet (.mat), Keras (.h5), ONNX, Caffe "
             "(.caffemodel) or .npz, found none of them");
     if (c->reader->lacks) return imp_foreign_lacks(&c->file, c->reader->lacks);
-    c->file.fd = open(c->file.path, O_RDONLY | O_CLOEXEC);
-    if (c->file.fd < 0)
-        return imp_foreign_fail(&c->file, "cannot be opened: %s", strerror(errno));
-    if (!(c->piece = malloc(PIECE)) || !share(c))
+    c->patience = PATIENCE + (c->file.size >> 20) * A_MIB;
+    if (!(c->piece = malloc(PIECE)))
         return imp_fail(c->ctx, IMP_ERR_LIMIT, "%s: no memory", c->file.path);
+    if (c->reader->shares) share(c);
     s = fork_child(c);
     return s ? s : receive_table(c);
 }
 
-imp_status imp_child_start(
-    imp_ctx *ctx, imp_child **out, const char *path, const imp_reader *reader) {
+imp_status imp_child_start(imp_ctx *ctx, imp_child **out, const char *path,
+    const imp_reader *reader, bool (*stop)(void)) {
     imp_child *c = *out = calloc(1, sizeof *c);
     if (!c) return imp_fail(ctx, IMP_ERR_LIMIT, "%s: no memory", path);
     c->ctx = ctx;
     c->reader = reader;
+    c->stop = stop;
     c->socket = -1;
-    c->file = (imp_foreign){.ctx = ctx, .path = path, .fd = -1};
+    c->file = (imp_foreign){.ctx = ctx, .path = path};
     imp_status s = start(c);
     if (!s) return IMP_OK;
     imp_child_end(c);
@@ -339,7 +387,6 @@ void imp_child_end(imp_child *c) {
         kill(c->pid, SIGKILL);
         while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR) continue;
     }
-    if (c->file.fd >= 0) close(c->file.fd);
     if (c->file.shared) munmap(c->file.shared, c->file.shared_size);
     imp_file_close(&c->map);
     free(c->file.tensors);

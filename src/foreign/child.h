@@ -11,10 +11,11 @@ typedef struct imp_child imp_child;
 
 /* Open the file at path and start its reader (NULL: the one that recognises it): no new files,
  * no sockets, no programs; limits on memory, time and output. Returns when the reader has told the tensors, and each has been
- * checked once more. Errors: IMP_ERR_MODEL (no format known, the reader's own words, or how it
+ * checked once more. stop (may be NULL) is asked while the reader is waited for: true is
+ * IMP_ERR_FILE. Errors: IMP_ERR_MODEL (no format known, the reader's own words, or how it
  * ended), IMP_ERR_LIMIT. */
-imp_status imp_child_start(
-    imp_ctx *ctx, imp_child **out, const char *path, const imp_reader *reader);
+imp_status imp_child_start(imp_ctx *ctx, imp_child **out, const char *path,
+    const imp_reader *reader, bool (*stop)(void));
 void imp_child_end(imp_child *c); /* NULL is fine */
 
 const imp_foreign *imp_child_file(

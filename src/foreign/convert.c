@@ -22,12 +22,6 @@ typedef struct job {
 
 /* --- numbers --- */
 
-static imp_status put(job *j, const float *x, size_t n) {
-    if (j->options->stop && j->options->stop())
-        return imp_fail(j->ctx, IMP_ERR_FILE, "convert: interrupted");
-    return imp_model_put(&j->writer, x, n);
-}
-
 /* dst <- the weights of one output, in our order; src: its first number. */
 static void turn(const imp_origin *o, const float *src, float *dst) {
     size_t area = o->height * o->width;
@@ -51,7 +45,7 @@ static imp_status copy_by_outputs(job *j, const imp_origin *o) {
     for (size_t k = 0; k < o->outputs && !s; k++) {
         if ((s = imp_child_next(j->child, row, plain))) break;
         turn(o, plain, turned);
-        s = put(j, turned, row);
+        s = imp_model_put(&j->writer, turned, row);
     }
     free(plain);
     free(turned);
@@ -88,7 +82,7 @@ static imp_status copy_across(job *j, const imp_origin *o) {
     for (size_t k = 0; k < o->outputs && !s; k += TOGETHER) {
         size_t n = imp_least(o->outputs - k, TOGETHER);
         gather(o, k, n, all, turned);
-        s = put(j, turned, n * row);
+        s = imp_model_put(&j->writer, turned, n * row);
     }
     free(all);
     free(turned);
@@ -104,10 +98,14 @@ static imp_status copy_tensor(job *j, const imp_origin *o) {
 /* --- the whole --- */
 
 /* What the options say against what was recognised; and what is told. */
-static void settle(void *user, imp_model *m) {
+static imp_status settle(void *user, imp_model *m) {
     job *j = user;
     const imp_convert_options *o = j->options;
     imp_input_spec *in = &m->info.input;
+    if (in->channels == 1 && (o->bgr >= 0 || o->mean || o->std))
+        return imp_fail(j->ctx, IMP_ERR_ARG,
+            "convert: order, mean and deviation: expected for three channels, found a "
+            "network of one");
     if (o->bgr >= 0 && in->bgr != (o->bgr == 1)) { /* the numbers are a channel's own */
         in->bgr = o->bgr == 1;
         float mean = in->mean[0], std = in->std[0];
@@ -123,6 +121,20 @@ static void settle(void *user, imp_model *m) {
     r->classes = m->info.classes;
     r->parameters = m->info.parameters;
     r->input = *in;
+    return IMP_OK;
+}
+
+/* Names do not tell Oxford's weights from torchvision's: the first layer's numbers do. */
+static imp_status look_at_numbers(job *j, imp_model *m, const imp_origin *origins) {
+    float bias[64], weight[64 * 27];
+    size_t n = m->tensors[1].shape.c; /* both of conv1_1: n x 3 x 3 x 3, and n */
+    if (n > 64 || m->info.input.range > 1) return IMP_OK;
+    imp_status s = imp_child_begin(j->child, origins[0].index);
+    if (!s) s = imp_child_next(j->child, n * 27, weight);
+    if (!s) s = imp_child_begin(j->child, origins[1].index);
+    if (!s) s = imp_child_next(j->child, n, bias);
+    if (!s) imp_recognise_oxford(m, weight, bias, n);
+    return s;
 }
 
 static imp_status convert_foreign(
@@ -130,16 +142,18 @@ static imp_status convert_foreign(
     imp_origin origins[IMP_ORIGINS];
     const char *naming = "";
     imp_model *m = calloc(1, sizeof *m);
-    imp_status s = m ? imp_child_start(j->ctx, &j->child, path, NULL)
+    imp_status s = m ? imp_child_start(j->ctx, &j->child, path, NULL, j->options->stop)
                      : imp_fail(j->ctx, IMP_ERR_LIMIT, "convert: no memory");
     if (!s)
         s = imp_recognise(imp_child_file(j->child), imp_child_format(j->child),
             j->options->conv_only, m, origins, &naming);
+    if (!s) s = look_at_numbers(j, m, origins);
+    if (!s) s = settle(j, m);
     if (!s) {
-        settle(j, m);
         strcpy(j->report->format, imp_child_format(j->child));
         strcpy(j->report->naming, naming);
         s = imp_model_begin(j->ctx, &j->writer, m, out, save);
+        j->writer.stop = j->options->stop;
     }
     for (size_t i = 0; !s && i < m->n_tensors; i++) s = copy_tensor(j, &origins[i]);
     if (!s) s = imp_model_commit(&j->writer);
@@ -179,5 +193,6 @@ imp_status imp_convert(imp_ctx *ctx, const char *path, const char *out,
     imp_file_close(&f);
     if (!ours) return convert_foreign(&j, path, out, &save);
     strcpy(j.report->format, "safetensors");
-    return imp_model_copy(ctx, path, out, options->conv_only, &save, settle, &j);
+    return imp_model_copy(
+        ctx, path, out, options->conv_only, &save, options->stop, settle, &j);
 }

@@ -31,7 +31,8 @@ typedef struct imp_converted {
  * legacy), MatConvNet's .mat, Keras's .h5, ONNX, Caffe's .caffemodel, .npz, safetensors. All but
  * the last are read by a child process without rights. report: NULL is fine. Errors:
  * IMP_ERR_MODEL (file, place, expected, found), IMP_ERR_FILE (also where stop said so),
- * IMP_ERR_LIMIT. */
+ * IMP_ERR_NUMERIC (a number is too large for half), IMP_ERR_ARG (order, mean or deviation for a
+ * network of one channel), IMP_ERR_LIMIT. */
 IMP_MUST_USE imp_status imp_convert(imp_ctx *ctx, const char *path, const char *out,
     const imp_convert_options *options, imp_converted *report);
 

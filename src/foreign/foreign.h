@@ -35,11 +35,10 @@ typedef struct imp_foreign imp_foreign;
 struct imp_foreign {
     imp_ctx *ctx;     /* for imp_fail */
     const char *path; /* for messages alone: a reader may open nothing */
-    int fd;           /* of the file, at its beginning; for libraries that want one */
     const uint8_t *data;
-    size_t size; /* the same file, mapped */
+    size_t size; /* the file, mapped */
     uint8_t *shared;
-    size_t shared_size; /* a reader that shares: as much as it may hold */
+    size_t shared_size; /* a reader that shares: as much as it may hold; else NULL, 0 */
     bool has_mean;      /* does it tell the mean of what it was trained on? */
     float mean[3];      /* in the order of the network's channels, 0..255 */
     imp_foreign_tensor *tensors;
@@ -58,7 +57,7 @@ typedef struct imp_reader {
     /* Do the file's first bytes say so? Nothing but size bytes may be looked at. */
     bool (*recognise)(const uint8_t *data, size_t size);
     imp_status (*prepare)(
-        imp_foreign *f); /* open f->fd with a library; NULL: nothing */
+        imp_foreign *f); /* what a library would open later; NULL: nothing */
     /* Find the tensors, imp_foreign_add each. Errors: IMP_ERR_MODEL, with path, place,
      * expected, found; IMP_ERR_LIMIT. */
     imp_status (*open)(imp_foreign *f);

@@ -33,6 +33,7 @@ typedef struct state {
 static imp_status hold(imp_mat_source *s, const char *where, imp_mat_run *at) {
     state *st = s->f->state;
     imp_foreign *f = s->f;
+    if (!f->shared) return imp_fail(f->ctx, IMP_ERR_LIMIT, "%s: no memory", f->path);
     if (!imp_in_range(st->used, at->size, f->shared_size))
         return imp_foreign_fail(f,
             "%s: with those before it expected at most %zu bytes, found more", where,

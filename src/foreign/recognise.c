@@ -6,6 +6,7 @@
  */
 #include "foreign/recognise.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -155,17 +156,44 @@ static const float mean_255[3] = {123.68f, 116.779f, 103.939f};
 static const float mean_1[3] = {0.485f, 0.456f, 0.406f},
                    std_1[3] = {0.229f, 0.224f, 0.225f};
 
+static void want(imp_input_spec *in, bool bgr, float range) {
+    in->bgr = bgr;
+    in->range = range;
+    for (size_t i = 0; i < 3; i++) {
+        size_t k = bgr ? 2 - i : i;
+        in->mean[i] = range > 1 ? mean_255[k] : mean_1[k];
+        in->std[i] = range > 1 ? 1 : std_1[k];
+    }
+}
+
 static void set_input(
     imp_input_spec *in, const naming *n, const imp_foreign *f, const char *format) {
-    in->bgr =
-        n->bgr && strcmp(format, imp_reader_mat.format) != 0; /* MatConvNet: R, G, B */
-    in->range = n->range;
-    for (size_t i = 0; i < 3; i++) {
-        size_t k = in->bgr ? 2 - i : i;
-        in->mean[i] = n->range > 1 ? mean_255[k] : mean_1[k];
-        in->std[i] = n->range > 1 ? 1 : std_1[k];
-        if (f->has_mean && n->range > 1) in->mean[i] = f->mean[i];
+    bool mat = strcmp(format, imp_reader_mat.format) == 0; /* MatConvNet: R, G, B */
+    want(in, n->bgr && !mat, n->range);
+    if (f->has_mean && n->range > 1) memcpy(in->mean, f->mean, sizeof in->mean);
+}
+
+/* The first biases of conv1_1 in Oxford's VGG-19. Those of their VGG-16 are much the same. */
+static const float oxford[] = {0.73018f, 0.06494f, 0.03429f, 0.82604f, 0.25780f,
+    0.54868f, -0.01244f, 0.34790f, 0.55109f, 0.06297f, 0.60699f, 0.26703f, 0.64941f,
+    0.17074f, 0.47723f, 0.38251f};
+
+bool imp_recognise_oxford(
+    imp_model *m, const float *weight, const float *bias, size_t n) {
+    size_t some = sizeof oxford / sizeof *oxford;
+    double ours = 0, theirs = 0, both = 0;
+    float largest = 0; /* 0.65 and thereabouts; scaled to see 0..1 it is 37 */
+    if (n < some || m->info.input.range > 1) return false;
+    for (size_t i = 0; i < 27 * n; i++) largest = fmaxf(largest, fabsf(weight[i]));
+    if (largest > 4) return false;
+    for (size_t i = 0; i < some; i++) {
+        ours += (double)oxford[i] * (double)oxford[i];
+        theirs += (double)bias[i] * (double)bias[i];
+        both += (double)oxford[i] * (double)bias[i];
     }
+    if (!(both > 0.97 * sqrt(ours * theirs))) return false;
+    want(&m->info.input, true, 255);
+    return true;
 }
 
 /* --- shapes --- */

@@ -23,4 +23,11 @@ typedef struct imp_origin {
 imp_status imp_recognise(const imp_foreign *f, const char *format, bool features,
     imp_model *m, imp_origin origins[IMP_ORIGINS], const char **naming);
 
+/* Oxford's weights go about under torchvision's names too (neural-style-pt saves them so), and in
+ * graphs without any. weight, bias: of m's first convolution, n of 3 x 3 x 3 in any order, and n.
+ * Where they are Oxford's as they were trained, for values of 0..255, m is set to see what those
+ * want; true: it was set to something else before. */
+bool imp_recognise_oxford(
+    imp_model *m, const float *weight, const float *bias, size_t n);
+
 #endif

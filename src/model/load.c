@@ -218,6 +218,12 @@ static imp_status outline(imp_ctx *ctx, imp_model *m, const imp_safetensors *st,
         snprintf(why, sizeof why, "%s", imp_ctx_error(ctx));
         return imp_fail(ctx, IMP_ERR_MODEL, "%s: %s", imp_safetensors_path(st), why);
     }
+    if (part->features && strncmp(o.architecture, "vgg", 3) != 0)
+        return imp_fail(ctx, IMP_ERR_MODEL,
+            "%s: architecture: expected a VGG, whose convolutions can stand alone, "
+            "found "
+            "%s",
+            imp_safetensors_path(st), o.architecture);
     cut_to_file(m, st, naming);
     s = read_head(ctx, m, st);
     if (s) return s;
@@ -305,8 +311,8 @@ static imp_status copy_tensor(imp_ctx *ctx, const imp_safetensors *st,
 }
 
 imp_status imp_model_copy(imp_ctx *ctx, const char *path, const char *out,
-    bool features, const imp_save_options *options, imp_model_change change,
-    void *user) {
+    bool features, const imp_save_options *options, bool (*stop)(void),
+    imp_model_change change, void *user) {
     imp_safetensors *st;
     imp_status s = imp_safetensors_open(ctx, &st, path);
     if (s) return s;
@@ -315,8 +321,9 @@ imp_status imp_model_copy(imp_ctx *ctx, const char *path, const char *out,
     imp_model *m = calloc(1, sizeof *m);
     s = m ? outline(ctx, m, st, naming, &(wanted){.features = features})
           : imp_fail(ctx, IMP_ERR_LIMIT, "%s: no memory", path);
-    if (!s) change(user, m);
+    if (!s) s = change(user, m);
     if (!s) s = imp_model_begin(ctx, &w, m, out, options);
+    w.stop = stop;
     if (!s) s = for_each_tensor(ctx, m, st, naming, copy_tensor, &w);
     if (!s) s = imp_model_commit(&w);
     imp_model_abort(&w);

@@ -310,6 +310,9 @@ static imp_status parse(
         return imp_fail(ctx, IMP_ERR_MODEL,
             "%s: size: expected at least 8 bytes, found %zu", st->path, size);
     uint64_t length = load64(data);
+    if (size > 8 && data[8] != '{')
+        return imp_fail(ctx, IMP_ERR_MODEL,
+            "%s: format: expected safetensors, found another", st->path);
     if (length > MOST_HEADER || length > size - 8)
         return imp_fail(ctx, IMP_ERR_MODEL,
             "%s: header length: expected at most %zu, found %llu", st->path,

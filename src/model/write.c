@@ -43,6 +43,9 @@ imp_status imp_model_begin(imp_ctx *ctx, imp_model_writer *w, const imp_model *m
 }
 
 imp_status imp_model_put(imp_model_writer *w, const float *x, size_t n) {
+    if (w->stop && w->stop())
+        return imp_fail(w->file.file.ctx, IMP_ERR_FILE, "%s: interrupted, not written",
+            w->file.file.path);
     return imp_safetensors_put(&w->file, x, n);
 }
 

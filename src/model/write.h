@@ -12,6 +12,8 @@ typedef struct imp_model_writer {
     imp_safetensors_writer file;
     imp_safetensors_item *items;
     bool begun;
+    bool (*stop)(
+        void); /* set after begin; true: put ends with IMP_ERR_FILE; NULL: never */
 } imp_model_writer;
 
 /* Header and metadata of m, whose tensors need no memory; m lives until commit or abort. Then
@@ -24,11 +26,12 @@ imp_status imp_model_commit(imp_model_writer *w);
 void imp_model_abort(imp_model_writer *w);
 
 /* load.c: a model file to another, without ever holding a tensor whole. features: without the
- * classifier. change may say what else the network wants to see, and sees all that is known of
- * it. Errors as imp_model_load's and imp_model_save's. */
-typedef void (*imp_model_change)(void *user, imp_model *m);
+ * classifier, of a VGG alone. change may say what else the network wants to see, and sees all
+ * that is known of it. stop: as the writer's. Errors as imp_model_load's and imp_model_save's,
+ * and change's. */
+typedef imp_status (*imp_model_change)(void *user, imp_model *m);
 imp_status imp_model_copy(imp_ctx *ctx, const char *path, const char *out,
-    bool features, const imp_save_options *options, imp_model_change change,
-    void *user);
+    bool features, const imp_save_options *options, bool (*stop)(void),
+    imp_model_change change, void *user);
 
 #endif

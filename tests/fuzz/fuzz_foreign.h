@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -38,14 +37,6 @@ static void use(const imp_reader *reader, imp_foreign *f) {
     }
 }
 
-/* The input in a file without a name, for the libraries that want one. */
-static int file_of(const uint8_t *data, size_t size) {
-    int fd = memfd_create("fuzz", 0);
-    demand(fd >= 0 && write(fd, data, size) == (ssize_t)size &&
-           lseek(fd, 0, SEEK_SET) == 0);
-    return fd;
-}
-
 /* Memory for what a reader shares, with nothing behind it: pages cost less than the sanitizer's
  * marks of so many bytes. */
 enum { PAGE = 4096 };
@@ -67,10 +58,9 @@ static int fuzz_reader(const imp_reader *reader, const uint8_t *data, size_t siz
     uint8_t *copy = malloc(size ? size : 1); /* its end is where the sanitizer looks */
     if (!copy) return 0;
     if (size) memcpy(copy, data, size);
-    imp_foreign f = {.ctx = &ctx, .path = "fuzz", .data = copy, .size = size, .fd = -1};
+    imp_foreign f = {.ctx = &ctx, .path = "fuzz", .data = copy, .size = size};
     if (reader->recognise(copy, size)) {
         if (reader->shares) share(&f);
-        if (reader->prepare) f.fd = file_of(data, size);
         imp_status s = reader->prepare ? reader->prepare(&f) : IMP_OK;
         if (!s) s = reader->open(&f);
         if (!s)
@@ -79,7 +69,6 @@ static int fuzz_reader(const imp_reader *reader, const uint8_t *data, size_t siz
             demand((s == IMP_ERR_MODEL || s == IMP_ERR_LIMIT) &&
                    !strncmp(ctx.error, "fuzz: ", 6));
         if (reader->close) reader->close(&f);
-        if (f.fd >= 0) close(f.fd);
     }
     free(f.tensors);
     if (f.shared) unshare(&f);
