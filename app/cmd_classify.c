@@ -107,9 +107,7 @@ static int classify_all(
         if (!status) continue;
         failed++;
         if (status > worst) worst = status;
-        app_event(json_pack("{s:s, s:o, s:i, s:o}", "event", "error", "file",
-            app_json_text(file), "status", status, "message",
-            app_json_text(app_last_error())));
+        app_event_error(file, status);
     }
     if (v->common.n_operands > 1) {
         app_say(

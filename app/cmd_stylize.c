@@ -151,12 +151,6 @@ static void tell_start(const app_batch *batch, size_t i) {
     app_say("%s: picture %zu of %zu", batch->contents[i], i + 1, batch->n);
 }
 
-static void tell_failure(const char *file, int status) {
-    app_event(
-        json_pack("{s:s, s:o, s:i, s:o}", "event", "error", "file", app_json_text(file),
-            "status", status, "message", app_json_text(app_last_error())));
-}
-
 static void tell_summary(size_t done, size_t failed, size_t left) {
     char rest[64] = "";
     app_event(json_pack("{s:s, s:I, s:I, s:I}", "event", "summary", "pictures",
@@ -179,7 +173,7 @@ static int paint_many(app_painting *p, const app_batch *batch) {
         if (status > worst) worst = status;
         if (!status || status == APP_INTERRUPTED) continue;
         failed++;
-        tell_failure(batch->contents[done], status);
+        app_event_error(batch->contents[done], status);
     }
     tell_summary(done, failed, batch->n - done);
     return app_interrupted() ? APP_INTERRUPTED : worst;

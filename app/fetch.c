@@ -56,11 +56,11 @@ int app_fetch_check(
     char why[PATH_MAX + 256];
     if (stat(path, &about) != 0) {
         app_error("%s: cannot read: %s", path, strerror(errno));
-        return IMP_ERR_FILE;
+        return IMP_ERR_MODEL;
     }
     if (!S_ISREG(about.st_mode)) {
         app_error("%s: kind: expected a file, found something else", path);
-        return IMP_ERR_FILE;
+        return IMP_ERR_MODEL;
     }
     if ((uint64_t)about.st_size != size) {
         app_error("%s: size: expected %" PRIu64 " bytes, found %jd", path, size,

@@ -84,12 +84,17 @@ size_t app_inputs_files(const app_inputs *in, const char *out[APP_INPUTS]) {
 
 /* --- pictures --- */
 
-void app_style_size(
+static size_t longest(size_t width, size_t height) {
+    return width > height ? width : height;
+}
+
+size_t app_style_size(
     const imp_style_options *o, size_t painted, size_t *width, size_t *height) {
     double scale = o->style_scale > 0 ? o->style_scale : 1;
     size_t side = (size_t)floor((double)painted * scale + 0.5);
     if (o->style_size) side = o->style_size;
     imp_style_size(*width, *height, side < 1 ? 1 : side, width, height);
+    return side;
 }
 
 static int fit(imp_ctx *ctx, imp_picture *picture, size_t width, size_t height) {
@@ -115,11 +120,16 @@ static int load_content(
     if (free_size) {
         app_box_fill(box, &width, &height);
         if (box.height) width = box.width, height = box.height;
-        o->size = width > height ? width : height;
+        o->size = longest(width, height);
     } else if (box.width) {
         o->size = app_box_longest(box, width, height);
     }
-    if (!free_size) imp_style_size(width, height, o->size, &width, &height);
+    if (!free_size) {
+        imp_style_size(width, height, o->size, &width, &height);
+        if (box.width && o->size > longest(width, height))
+            app_note("%s: painted at %zu x %zu, its own size; --output-size enlarges",
+                in->file, width, height);
+    }
     return fit(ctx, &in->picture, width, height);
 }
 
@@ -145,9 +155,11 @@ static int load_style(
     int status = load(ctx, style);
     if (status) return status;
     size_t width = style->width, height = style->height;
-    size_t longest =
-        content->width > content->height ? content->width : content->height;
-    app_style_size(o, longest, &width, &height);
+    size_t asked =
+        app_style_size(o, longest(content->width, content->height), &width, &height);
+    if ((o->style_size || o->style_scale > 1) && asked > longest(width, height))
+        app_note(
+            "%s: looked at at %zu x %zu, its own size", style->file, width, height);
     status = fit(ctx, &style->picture, width, height);
     if (!status) status = load_mask(ctx, &in->masks[i], &style->picture);
     return status ? status : load_mask(ctx, &in->content_masks[i], content);

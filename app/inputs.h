@@ -38,8 +38,8 @@ int app_inputs_load(imp_ctx *ctx, app_inputs *in, imp_style_options *o, app_box 
 void app_inputs_free(app_inputs *in); /* the pictures alone: names and weights stay */
 
 /* The size at which a style of this size is looked at beside a painted picture whose
- * longest side is painted. */
-void app_style_size(
+ * longest side is painted: never above its own. Returns the longest side asked for. */
+size_t app_style_size(
     const imp_style_options *o, size_t painted, size_t *width, size_t *height);
 
 #endif

@@ -13,7 +13,8 @@
 #include <unistd.h>
 
 static bool quiet, json;
-static char *last_error;
+static char *last_error;    /* without "impasto: " */
+static bool error_told;     /* as an event */
 static int progress_length; /* of the line now shown; 0: none */
 
 void app_report_setup(bool want_quiet, bool want_json) {
@@ -93,10 +94,6 @@ void app_error(const char *format, ...) {
     put_line(stderr, "impasto: ", line);
     free(last_error);
     last_error = line;
-}
-
-const char *app_last_error(void) {
-    return last_error ? last_error : "";
 }
 
 void app_note(const char *format, ...) {
@@ -187,6 +184,14 @@ void app_event(json_t *object) {
     json_decref(object);
 }
 
+void app_event_error(const char *file, int status) {
+    json_t *event = json_pack("{s:s, s:i, s:o}", "event", "error", "status", status,
+        "message", app_json_text(last_error ? last_error : ""));
+    if (event && file) json_object_set_new(event, "file", app_json_text(file));
+    app_event(event);
+    error_told = true;
+}
+
 /* --- ends and beginnings --- */
 
 int app_fail(const imp_ctx *ctx, imp_status status) {
@@ -196,6 +201,7 @@ int app_fail(const imp_ctx *ctx, imp_status status) {
 
 int app_report_end(int status) {
     clear_progress();
+    if (status && json && last_error && !error_told) app_event_error(NULL, status);
     bool failed = fflush(stdout) != 0 || ferror(stdout);
     free(last_error);
     last_error = NULL;

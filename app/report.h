@@ -25,8 +25,6 @@ void app_error(const char *format, ...) IMP_PRINTF(1, 2);  /* "impasto: ...", al
 void app_note(const char *format, ...) IMP_PRINTF(1, 2);   /* not with --quiet */
 void app_say(const char *format, ...) IMP_PRINTF(1, 2);    /* not --quiet, not --json */
 void app_result(const char *format, ...) IMP_PRINTF(1, 2); /* not with --json */
-const char *app_last_error(
-    void); /* the text of the last app_error, without "impasto: " */
 
 /* The line that is overwritten: only where standard error is a terminal, not with
  * --quiet, at most ten times a second but for the last. */
@@ -36,6 +34,9 @@ void app_progress(const char *format, ...) IMP_PRINTF(1, 2);
 /* With --json print object as a line, doubles to 9 digits; object is given away. NULL:
  * no memory, which is said. */
 void app_event(json_t *object);
+/* The last app_error, of that file, as an event. A command that fails with none of these gets
+ * one at its end, without a file. */
+void app_event_error(const char *file, int status);
 json_t *app_json_text(const char *bytes); /* bytes that are not UTF-8 as \xNN */
 json_t *app_json_number(double value);    /* null where not finite */
 
