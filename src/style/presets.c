@@ -31,10 +31,10 @@ static const imp_style_options presets[] = {
         PAINTED,
         .first_size = 180,
         .scale_iterations = 25,
-        .iterations = 70,
-        .content_weight = 0.54,
+        .iterations = 80,
+        .content_weight = 0.51,
         .tv_weight = 3.0,
-        .terms = {[IMP_TERM_GRAM] = 1.0, [IMP_TERM_NEAREST] = 0.3},
+        .terms = {[IMP_TERM_GRAM] = 1.0, [IMP_TERM_NEAREST] = 0.2},
     },
     /* The content kept: it begins where composition is not moved any more. */
     {
