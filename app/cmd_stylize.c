@@ -3,6 +3,7 @@
  * cmd_stylize.c: `impasto stylize CONTENT STYLE... -o OUT`: checks, and the order of
  * things.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -71,6 +72,19 @@ static int check_preview(const app_painting *p, const app_batch *batch) {
     return good == IMP_OK ? 0 : app_fail(p->ctx, good);
 }
 
+/* What is the same for all contents, and is not there, would be said once for each. */
+static int check_shared(const app_painting *p) {
+    const char *files[APP_INPUTS];
+    size_t n = app_inputs_files(&p->inputs, files);
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(files[i], APP_STANDARD) == 0 || access(files[i], R_OK) == 0)
+            continue;
+        app_error("%s: %s", files[i], strerror(errno));
+        return IMP_ERR_DATA;
+    }
+    return 0;
+}
+
 /* Once for all contents. */
 static int check(app_painting *p, const app_batch *batch) {
     const app_stylize_values *v = p->v;
@@ -84,6 +98,7 @@ static int check(app_painting *p, const app_batch *batch) {
         status = app_image_check_name(
             batch->many ? batch->outputs[0] : v->output, &p->output.how);
     if (!status) status = check_standard_input(&p->inputs, v, batch);
+    if (!status && batch->many) status = check_shared(p);
     if (!status) status = app_model_find(&p->model, v->model, false);
     if (!status) status = app_open(&p->ctx, &v->common);
     if (!status && v->preview) status = check_preview(p, batch);
