@@ -310,10 +310,11 @@ static imp_status parse(
         return imp_fail(ctx, IMP_ERR_MODEL,
             "%s: size: expected at least 8 bytes, found %zu", st->path, size);
     uint64_t length = load64(data);
-    if (size > 8 && data[8] != '{')
+    bool too_long = length > MOST_HEADER || length > size - 8;
+    if (too_long && size > 8 && data[8] != '{')
         return imp_fail(ctx, IMP_ERR_MODEL,
             "%s: format: expected safetensors, found another", st->path);
-    if (length > MOST_HEADER || length > size - 8)
+    if (too_long)
         return imp_fail(ctx, IMP_ERR_MODEL,
             "%s: header length: expected at most %zu, found %llu", st->path,
             size - 8 < MOST_HEADER ? size - 8 : (size_t)MOST_HEADER,
