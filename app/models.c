@@ -126,7 +126,7 @@ int app_model_find(app_model *m, const char *option, bool classify) {
 /* --- weights of other programs --- */
 
 /* Change it when what a conversion writes changes. */
-#define CACHE_VERSION "1"
+#define CACHE_VERSION "2"
 
 /* The folder, made where it is not there; empty where the environment tells none. */
 static void cache_folder(char *out, size_t size) {
