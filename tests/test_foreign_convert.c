@@ -196,6 +196,30 @@ static void test_refused(void **state) {
         imp_convert(ctx, golden("vgg19.zip.pth"), out, &o, NULL), IMP_ERR_FILE);
 }
 
+static void test_no_turned_kernels(void **state) {
+    (void)state;
+    imp_model *m = calloc(1, sizeof *m);
+    assert_non_null(m);
+    imp_origin origins[IMP_ORIGINS];
+    const char *naming;
+    imp_foreign f = {.ctx = ctx, .path = "th_kernels.h5"};
+    imp_foreign_tensor w = {.name = "block1_conv1/block1_conv1_W_1:0",
+        .dtype = IMP_DTYPE_F32,
+        .ndim = 4,
+        .shape = {64, 3, 3, 3}};
+    imp_foreign_tensor b = {.name = "block1_conv1/block1_conv1_b_1:0",
+        .dtype = IMP_DTYPE_F32,
+        .ndim = 1,
+        .shape = {64}};
+    assert_int_equal(imp_foreign_add(&f, &w), IMP_OK);
+    assert_int_equal(imp_foreign_add(&f, &b), IMP_OK);
+    assert_int_equal(
+        imp_recognise(&f, "Keras", false, m, origins, &naming), IMP_ERR_MODEL);
+    assert_non_null(strstr(imp_ctx_error(ctx), "found Theano's"));
+    imp_model_free(m);
+    free(f.tensors);
+}
+
 /* VGG-19's own biases to two digits, VGG-16's, and torchvision's. */
 static void test_oxford_by_numbers(void **state) {
     (void)state;
@@ -251,6 +275,7 @@ int main(void) {
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_oxford_by_numbers),
         cmocka_unit_test(test_no_normalisation),
+        cmocka_unit_test(test_no_turned_kernels),
     };
     return cmocka_run_group_tests(tests, files_setup, files_teardown);
 }

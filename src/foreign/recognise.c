@@ -253,6 +253,13 @@ static bool find_axes(
 static imp_status weight_origin(const imp_foreign *f, const imp_model *m, size_t layer,
     const naming *n, bool *swapped, imp_origin *o) {
     const imp_foreign_tensor *t = &f->tensors[o->index];
+    /* Keras has turned Theano's kernels by half a turn: as they lie, they are of no use. */
+    if (n->matches == keras && o->height > 1 &&
+        is_shape(t, o->outputs, o->inputs, o->height, o->width))
+        return imp_foreign_fail(f,
+            "tensor %s: expected TensorFlow's order of axes, found Theano's, whose "
+            "kernels are turned",
+            t->name);
     if (find_axes(t, n->rows_first, swapped, o)) return IMP_OK;
     char found[200];
     shape_text(t, found, sizeof found);

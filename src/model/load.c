@@ -220,9 +220,7 @@ static imp_status outline(imp_ctx *ctx, imp_model *m, const imp_safetensors *st,
     }
     if (part->features && strncmp(o.architecture, "vgg", 3) != 0)
         return imp_fail(ctx, IMP_ERR_MODEL,
-            "%s: architecture: expected a VGG, whose convolutions can stand alone, "
-            "found "
-            "%s",
+            "%s: architecture: expected a VGG, to take its convolutions, found %s",
             imp_safetensors_path(st), o.architecture);
     cut_to_file(m, st, naming);
     s = read_head(ctx, m, st);
