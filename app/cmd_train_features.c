@@ -19,7 +19,7 @@ typedef struct values {
     app_common common;
     const char *teacher, *init, *output, *checkpoint, *curve;
     app_names images;
-    app_counts channels;
+    app_counts channels, narrow;
     double width, alone, rate, augment, decay;
     size_t crop, batch, steps;
     bool half, resume, overwrite;
@@ -49,8 +49,9 @@ static const app_option options[] = {
         .offset = AT(init),
         .value = "FILE|NAME",
         .otherwise = "random weights",
-        .help = "go on from a network that this command wrote: its channels, its "
-                "weights"},
+        .help =
+            "go on from a network that this command wrote: its channels, its narrow "
+            "places, its weights"},
     {.name = "width",
         .type = APP_NUMBER,
         .offset = AT(width),
@@ -67,6 +68,16 @@ static const app_option options[] = {
         .value = "N,...",
         .otherwise = "by width",
         .help = "channels of each convolution to conv5_1"},
+    {.name = "narrow",
+        .type = APP_COUNTS,
+        .offset = AT(narrow),
+        .low = 0,
+        .high = 65536,
+        .value = "N,...",
+        .otherwise = "none",
+        .help =
+            "with --channels: through how few numbers each of them goes, its kernel "
+            "to those, then 1 x 1 to its channels; 0: it is one convolution"},
     {.name = "crop",
         .type = APP_COUNT,
         .offset = AT(crop),
@@ -181,6 +192,11 @@ static int check_words(const values *v) {
         app_error("--resume: expected with --checkpoint FILE, found without");
         return APP_USAGE;
     }
+    if (v->narrow.n && v->narrow.n != v->channels.n) {
+        app_error("--narrow: expected as many numbers as --channels, %zu, found %zu",
+            v->channels.n, v->narrow.n);
+        return APP_USAGE;
+    }
     if (v->curve && (!dot || strcmp(dot, ".svg") != 0)) {
         app_error("--curve: expected a name that ends with .svg, found %s", v->curve);
         return APP_USAGE;
@@ -239,6 +255,7 @@ static imp_features_options options_of(const training *t) {
     o.width = v->width;
     o.channels = v->channels.values;
     o.n_channels = v->channels.n;
+    o.narrow = v->narrow.n ? v->narrow.values : NULL;
     o.crop = v->crop;
     o.batch = v->batch;
     o.steps = v->steps;

@@ -138,6 +138,7 @@ static void bad_options(void **state) {
         {.architecture = "vgg16", .channels = many, .n_channels = 14},
         {.architecture = "vgg16", .channels = many, .n_channels = 3, .divisor = 2},
         {.architecture = "lenet", .channels = many, .n_channels = 1},
+        {.architecture = "vgg16", .channels = many, .n_channels = 1, .narrow = wide},
         {.architecture = "mlp", .hidden = zero, .n_hidden = 1},
         {.architecture = "mlp", .hidden = wide, .n_hidden = 1},
         {.architecture = "mlp", .hidden = wide, .n_hidden = 17}};
@@ -147,6 +148,71 @@ static void bad_options(void **state) {
         assert_null(m);
     }
     imp_model_free(NULL);
+}
+
+/* What m makes of 5 x 7 places, plain, to be freed. */
+static float *run_network(const imp_model *m) {
+    imp_graph *g = imp_graph_new(ctx);
+    imp_shape in = {1, 3, 5, 7, IMP_MAP};
+    float x[3 * 5 * 7];
+    for (size_t i = 0; i < 3 * 5 * 7; i++) x[i] = (float)sin((double)i);
+    imp_id id = imp_graph_input(g, "x", in, false);
+    imp_id y = imp_network(g, m, id, &(imp_network_options){0}, NULL, NULL, 0);
+    imp_graph_keep(g, y);
+    assert_int_equal(imp_graph_plan(g, false), IMP_OK);
+    assert_int_equal(imp_graph_write(g, id, x), IMP_OK);
+    imp_graph_forward(g);
+    float *out = malloc(imp_plain_count(imp_graph_shape(g, y)) * sizeof *out);
+    assert_int_equal(imp_graph_read(g, y, out), IMP_OK);
+    imp_graph_free(g);
+    return out;
+}
+
+/* A convolution through few numbers is the one whose kernel is the product of both; the file
+ * gives it back. */
+static void narrow(void **state) {
+    (void)state;
+    static const size_t channels[] = {5, 18}, numbers[] = {0, 3};
+    imp_model_options o = {
+        .architecture = "vgg19", .channels = channels, .n_channels = 2, .seed = 6};
+    imp_model *plain = make_model(o);
+    o.narrow = numbers;
+    imp_model *m = make_model(o);
+    assert_int_equal(m->n_tensors, 6);
+    assert_string_equal(m->tensors[2].name, "narrow1_2.weight");
+    assert_string_equal(m->tensors[4].name, "conv1_2.weight");
+    const imp_tensor *first = &m->tensors[2], *second = &m->tensors[4];
+    imp_tensor *product = &plain->tensors[2];
+    for (size_t k = 0; k < imp_plain_count(product->shape); k++) {
+        size_t r = k % 9, c = k / 9 % 5, n = k / 45;
+        double sum = 0;
+        for (size_t i = 0; i < 3; i++)
+            sum +=
+                (double)second->blocked[imp_weight_offset(&second->shape, n, i, 0, 0)] *
+                (double)first
+                    ->blocked[imp_weight_offset(&first->shape, i, c, r / 3, r % 3)];
+        product->blocked[imp_weight_offset(&product->shape, n, c, r / 3, r % 3)] =
+            (float)sum;
+    }
+    for (size_t t = 0; t < 2; t++)
+        memcpy(plain->tensors[t].blocked, m->tensors[t].blocked,
+            imp_blocked_count(m->tensors[t].shape) * sizeof(float));
+    float *a = run_network(plain), *b = run_network(m);
+    bool any = false;
+    for (size_t i = 0; i < 18 * 5 * 7; i++) {
+        assert_true(fabsf(a[i] - b[i]) <= 2e-5f);
+        any |= a[i] > 0.1f;
+    }
+    assert_true(any);
+    free(a);
+    free(b);
+    const char *path = in_folder("narrow");
+    assert_int_equal(imp_model_save(ctx, m, path, NULL), IMP_OK);
+    imp_model *loaded = load_model(path);
+    assert_same_model(m, loaded);
+    imp_model_free(loaded);
+    imp_model_free(plain);
+    imp_model_free(m);
 }
 
 /* The first layers of a network are those of the whole one. */
@@ -412,7 +478,8 @@ static void bad_metadata(void **state) {
         {"input.fit", "stretch"}, {"flatten", "whc"}, {"classes", "["},
         {"classes", "[\"one\"]"}, {"classes", "{}"}, {"classes", "tabby"},
         {"channels", ""}, {"channels", "4,"}, {"channels", "4,,4"}, {"channels", "0"},
-        {"channels", "4,-4"}, {"channels", "65537"}, {"channels", "4 4"},
+        {"narrow", "1"}, {"narrow", "-1"}, {"narrow", "a"}, {"channels", "4,-4"},
+        {"channels", "65537"}, {"channels", "4 4"},
         {"channels",
             "1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1"}};
     imp_model *m = make_model(kinds[0]);
@@ -548,6 +615,7 @@ int main(void) {
         cmocka_unit_test(he_weights),
         cmocka_unit_test(seeds),
         cmocka_unit_test(bad_options),
+        cmocka_unit_test(narrow),
         cmocka_unit_test(cut),
         cmocka_unit_test(builtin),
         cmocka_unit_test(round_trip),

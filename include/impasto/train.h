@@ -134,9 +134,11 @@ typedef struct imp_features_options {
         *channels;     /* of each convolution instead, at most the teacher's; borrowed
                                by the call */
     size_t n_channels; /* as many as there are to relu5_1; 0: by width */
+    const size_t
+        *narrow; /* with channels: as of imp_model_options; borrowed by the call */
     const imp_model
         *start;  /* go on from this network, which imp_features_model gave: its
-                               channels, its weights; borrowed; NULL: random weights */
+                               channels, its narrow places, its weights; borrowed; NULL: random weights */
     size_t crop; /* side of what is learnt from, pixels: a multiple of 16, 16 to 1024 */
     size_t batch, steps; /* crops of a step; steps in all */
     double

@@ -34,7 +34,7 @@ imp_status imp_metadata_number(imp_ctx *ctx, const imp_safetensors *st, const ch
 }
 
 imp_status imp_metadata_numbers(imp_ctx *ctx, const imp_safetensors *st,
-    const char *key, size_t out[IMP_MAX_LISTED], size_t *n) {
+    const char *key, size_t least, size_t out[IMP_MAX_LISTED], size_t *n) {
     const char *text = imp_safetensors_metadata(st, key), *at = text;
     *n = 0;
     while (at) {
@@ -42,11 +42,13 @@ imp_status imp_metadata_numbers(imp_ctx *ctx, const imp_safetensors *st,
         errno = 0;
         long v = strtol(at, &end, 10);
         bool more = *end == ',';
-        if (end == at || (*end && !more) || errno || v < 1 || v > IMP_MAX_CHANNELS ||
-            *n == IMP_MAX_LISTED) {
+        if (end == at || (*end && !more) || errno || v < (long)least ||
+            v > IMP_MAX_CHANNELS || *n == IMP_MAX_LISTED) {
             *n = 0;
-            return bad(
-                ctx, st, key, "whole numbers of 1 to 65536, commas between", text);
+            return bad(ctx, st, key,
+                least ? "whole numbers of 1 to 65536, commas between"
+                      : "whole numbers of 0 to 65536, commas between",
+                text);
         }
         out[(*n)++] = (size_t)v;
         at = more ? end + 1 : NULL;
@@ -189,12 +191,24 @@ static void numbers_to_text(const float *x, size_t n, char *out, size_t size) {
     leave_c_locale(own, before);
 }
 
-static void channels_to_text(const imp_model *m, char *out, size_t size) {
-    size_t at = 0;
-    for (size_t i = 0; i < m->n_layers && at < size; i++)
-        if (m->layers[i].kind == IMP_LAYER_CONV)
-            at += (size_t)snprintf(
-                out + at, size - at, at ? ",%zu" : "%zu", m->layers[i].outputs);
+/* Of each convolution its channels, or through how few numbers it goes. Returns whether any
+ * number is not 0. */
+static bool widths_to_text(const imp_model *m, bool narrow, char *out, size_t size) {
+    size_t at = 0, numbers = 0;
+    bool any = false;
+    for (size_t i = 0; i < m->n_layers && at < size; i++) {
+        const imp_layer *l = &m->layers[i];
+        if (l->kind != IMP_LAYER_CONV) continue;
+        if (imp_layer_is_narrow(l)) {
+            numbers = l->outputs;
+            continue;
+        }
+        size_t value = narrow ? numbers : l->outputs;
+        at += (size_t)snprintf(out + at, size - at, at ? ",%zu" : "%zu", value);
+        any |= value > 0;
+        numbers = 0;
+    }
+    return any;
 }
 
 static void add_pair(imp_metadata *md, const char *key, const char *value) {
@@ -208,7 +222,8 @@ imp_status imp_metadata_write(imp_ctx *ctx, imp_metadata *md, const imp_model *m
     numbers_to_text(spec->std, spec->channels, md->numbers[1], sizeof md->numbers[1]);
     snprintf(md->numbers[2], sizeof md->numbers[2], "%zu", spec->size);
     snprintf(md->numbers[3], sizeof md->numbers[3], "%zu", m->info.divisor);
-    channels_to_text(m, md->channels, sizeof md->channels);
+    widths_to_text(m, false, md->channels, sizeof md->channels);
+    bool narrow = widths_to_text(m, true, md->narrow, sizeof md->narrow);
     add_pair(md, "architecture", m->architecture);
     if (m->info.listed) add_pair(md, "channels", md->channels);
     add_pair(md, "flatten", spec->flatten == IMP_FLATTEN_HWC ? "hwc" : "chw");
@@ -222,6 +237,7 @@ imp_status imp_metadata_write(imp_ctx *ctx, imp_metadata *md, const imp_model *m
     add_pair(md, "input.range", spec->range > 1 ? "255" : "1");
     add_pair(md, "input.size", md->numbers[2]);
     add_pair(md, "input.std", md->numbers[1]);
+    if (narrow) add_pair(md, "narrow", md->narrow);
     if (m->info.random) add_pair(md, "origin", "random");
     if (m->taught) add_pair(md, "teacher.channels", m->taught);
     if (m->info.divisor > 1) add_pair(md, "width.divisor", md->numbers[3]);

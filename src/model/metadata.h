@@ -15,18 +15,19 @@ imp_status imp_metadata_read(
 imp_status imp_metadata_number(imp_ctx *ctx, const imp_safetensors *st, const char *key,
     size_t otherwise, size_t *out);
 
-/* Positive whole numbers with commas between, at most IMP_MAX_LISTED; *n 0: no such key. */
+/* Whole numbers, each at least so much, with commas between, at most IMP_MAX_LISTED; *n 0: no
+ * such key. */
 imp_status imp_metadata_numbers(imp_ctx *ctx, const imp_safetensors *st,
-    const char *key, size_t out[IMP_MAX_LISTED], size_t *n);
+    const char *key, size_t least, size_t out[IMP_MAX_LISTED], size_t *n);
 
 /* Can it stand in a file's metadata? UTF-8 can. */
 bool imp_metadata_is_text(const char *text);
 
-#define IMP_METADATA_PAIRS 14
+#define IMP_METADATA_PAIRS 15
 typedef struct imp_metadata {
     imp_safetensors_pair pairs[IMP_METADATA_PAIRS];
     size_t n;
-    char numbers[4][80], channels[6 * IMP_MAX_LISTED];
+    char numbers[4][80], channels[6 * IMP_MAX_LISTED], narrow[6 * IMP_MAX_LISTED];
     char *labels; /* JSON, or NULL */
 } imp_metadata;
 

@@ -19,7 +19,7 @@
 
 /* --- what must be the same --- */
 
-#define FIELDS 15
+#define FIELDS 16
 
 typedef struct settings { /* pairs point into text: not to be copied */
     imp_safetensors_pair pairs[FIELDS];
@@ -47,11 +47,11 @@ static void add_number(settings *s, const char *key, double value) {
     add_text(s, key, text);
 }
 
-/* FNV-1a over the parameters of the first n layers; of none: 0. */
+/* FNV-1a over the first n parameters; of none: 0. */
 static uint64_t hash_of(const imp_model *m, size_t n) {
     uint64_t hash = 0xcbf29ce484222325u;
     if (!m) return 0;
-    for (size_t t = 0; t < 2 * n; t++) {
+    for (size_t t = 0; t < n; t++) {
         const imp_tensor *tensor = &m->tensors[t];
         const uint8_t *bytes = (const uint8_t *)tensor->blocked;
         size_t count = imp_blocked_count(tensor->shape) * sizeof(float);
@@ -60,23 +60,24 @@ static uint64_t hash_of(const imp_model *m, size_t n) {
     return hash;
 }
 
-static void add_channels(settings *s, const imp_features *job) {
+static void add_list(settings *s, const char *key, const size_t *list, size_t n) {
     char text[96];
     size_t used = 0;
-    for (size_t i = 0; i < job->layers; i++)
+    for (size_t i = 0; i < n; i++)
         used += (size_t)snprintf(
-            text + used, sizeof text - used, "%s%zu", i ? "," : "", job->channels[i]);
-    add_text(s, "channels", text);
+            text + used, sizeof text - used, "%s%zu", i ? "," : "", list[i]);
+    add_text(s, key, text);
 }
 
 static void list_settings(const imp_features *job, settings *s) {
     const imp_features_options *o = &job->options;
     s->n = 0;
     add_text(s, "checkpoint", FORMAT);
-    add_whole(s, "teacher", hash_of(job->teacher, job->layers));
-    add_whole(s, "start", hash_of(job->start, job->layers));
+    add_whole(s, "teacher", hash_of(job->teacher, 2 * job->layers));
+    add_whole(s, "start", hash_of(job->start, job->start ? job->start->n_tensors : 0));
     add_whole(s, "pictures", job->photos.count);
-    add_channels(s, job);
+    add_list(s, "channels", job->channels, job->layers);
+    add_list(s, "narrow", job->narrow, job->layers);
     add_whole(s, "crop", o->crop);
     add_whole(s, "batch", o->batch);
     add_whole(s, "steps", o->steps);
@@ -90,7 +91,7 @@ static void list_settings(const imp_features *job, settings *s) {
 
 /* --- the tensors, in one order for both ways --- */
 
-#define TENSORS (IMP_FEATURES_LAYERS + 1 + 3 * 2 * IMP_FEATURES_LAYERS + 1)
+#define TENSORS (IMP_FEATURES_LAYERS + 1 + 3 * IMP_FEATURES_TENSORS + 1)
 
 /* Where a tensor of the file lies in the job. blocked: in the layout of shape; else plain. */
 typedef struct place {

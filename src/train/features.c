@@ -74,7 +74,7 @@ static imp_status make_room(imp_features *job) {
     for (size_t i = 0; i <= job->layers; i++) {
         imp_picks *p = &job->picks[i];
         p->of = i ? job->teacher->tensors[2 * i - 2].shape.n : 3;
-        p->n = i ? job->student->tensors[2 * i - 2].shape.n : 3;
+        p->n = i ? job->channels[i - 1] : 3;
         p->values = malloc(2 * p->n * sizeof(float));
         if (!p->values) return imp_fail(job->ctx, IMP_ERR_LIMIT, "train: no memory");
         if (p->of > widest) widest = p->of;
@@ -123,7 +123,7 @@ void imp_features_free(imp_features *job) {
     if (!job) return;
     imp_loader_free(job->loader);
     imp_graph_free(job->graph.g);
-    for (size_t t = 0; t < 2 * IMP_FEATURES_LAYERS; t++)
+    for (size_t t = 0; t < IMP_FEATURES_TENSORS; t++)
         imp_gradient_free(job->optimiser[t]);
     for (size_t i = 0; i <= IMP_FEATURES_LAYERS; i++) free(job->picks[i].values);
     for (size_t b = 0; b < IMP_FEATURES_HELD; b++) free(job->held[b]);

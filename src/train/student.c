@@ -9,7 +9,8 @@
  *
  *     W(o,i) u(o) / v(i)  and  b(o) u(o)
  *
- * is the same network in the teacher's own units.
+ * is the same network in the teacher's own units. The numbers inside a convolution of low rank
+ * have the unit 1.
  */
 #include "train/train.h"
 
@@ -47,23 +48,50 @@ static size_t kept_of(size_t convolution, size_t channels, double width) {
     return n ? n : 1;
 }
 
+/* Channels of a model's convolutions, and through how few numbers each goes. Returns how many
+ * there are. */
+static size_t list_widths(const imp_model *m, size_t *channels, size_t *narrow) {
+    size_t n = 0, numbers = 0;
+    for (size_t l = 0; l < m->n_layers && n < IMP_FEATURES_LAYERS; l++) {
+        const imp_layer *layer = &m->layers[l];
+        if (layer->kind != IMP_LAYER_CONV) continue;
+        if (imp_layer_is_narrow(layer)) {
+            numbers = layer->outputs;
+            continue;
+        }
+        channels[n] = layer->outputs;
+        narrow[n++] = numbers;
+        numbers = 0;
+    }
+    return n;
+}
+
 /* The start's, the options', or by width. */
-static size_t wanted_of(const imp_features *job, size_t i, size_t all) {
+static void choose_widths(imp_features *job) {
     const imp_features_options *o = &job->options;
-    if (job->start) return job->start->tensors[2 * i].shape.n;
-    return o->n_channels ? o->channels[i] : kept_of(i, all, o->width);
+    if (job->start) {
+        list_widths(job->start, job->channels, job->narrow);
+        return;
+    }
+    for (size_t i = 0; i < job->layers; i++) {
+        size_t all = job->teacher->tensors[2 * i].shape.n;
+        job->channels[i] = o->n_channels ? o->channels[i] : kept_of(i, all, o->width);
+        job->narrow[i] = o->n_channels && o->narrow ? o->narrow[i] : 0;
+    }
 }
 
 /* As many convolutions as the teacher has to its last tap? */
 static imp_status check_depth(const imp_features *job) {
     const imp_features_options *o = &job->options;
     const imp_model *start = job->start, *teacher = job->teacher;
+    size_t widths[2][IMP_FEATURES_LAYERS];
+    size_t depth = start ? list_widths(start, widths[0], widths[1]) : job->layers;
     if (start && (strcmp(start->architecture, teacher->architecture) != 0 ||
-                     start->n_tensors != 2 * job->layers))
+                     depth != job->layers || start->info.classes))
         return imp_fail(job->ctx, IMP_ERR_MODEL,
-            "start: expected a %s of %zu layers, found %s of %zu",
-            teacher->architecture, job->layers, start->architecture,
-            start->n_tensors / 2);
+            "start: expected a %s of %zu convolutions alone, found a %s of %zu%s",
+            teacher->architecture, job->layers, start->architecture, depth,
+            start->info.classes ? " with a classifier" : "");
     if (start && (start->info.input.bgr != teacher->info.input.bgr ||
                      start->info.input.range != teacher->info.input.range))
         return imp_fail(job->ctx, IMP_ERR_MODEL,
@@ -80,9 +108,9 @@ static imp_status check_depth(const imp_features *job) {
 
 imp_status imp_features_channels(imp_features *job) {
     imp_status s = check_depth(job);
+    if (!s) choose_widths(job);
     for (size_t i = 0; i < job->layers && !s; i++) {
-        size_t all = job->teacher->tensors[2 * i].shape.n;
-        size_t n = job->channels[i] = wanted_of(job, i, all);
+        size_t all = job->teacher->tensors[2 * i].shape.n, n = job->channels[i];
         if (n < 1 || n > all)
             s = imp_fail(job->ctx, job->start ? IMP_ERR_MODEL : IMP_ERR_ARG,
                 "channels: %s: expected 1 to %zu, found %zu",
@@ -95,6 +123,7 @@ imp_status imp_features_student(const imp_features *job, imp_model **out) {
     imp_model_options o = {.architecture = job->teacher->architecture,
         .channels = job->channels,
         .n_channels = job->layers,
+        .narrow = job->narrow,
         .seed = job->options.seed};
     imp_status s = imp_model_init(job->ctx, out, &o);
     if (s) return s;
@@ -140,16 +169,16 @@ static void add_losses(imp_features_graph *graph, const char *layer, bool whole,
     add_loss(graph, imp_style_loss(g, imp_gram(g, y), gram), gram, 4);
 }
 
-/* The student's i-th convolution. */
-static imp_id add_convolution(
-    const imp_features *job, imp_features_graph *graph, size_t i, imp_id x) {
-    imp_id *parameters = graph->parameters + 2 * i;
+/* A layer of the student, whose weights are its t-th tensor. */
+static imp_id add_convolution(const imp_features *job, imp_features_graph *graph,
+    const imp_layer *layer, size_t t, imp_id x) {
+    imp_id *parameters = graph->parameters + t;
     for (size_t k = 0; k < 2; k++) {
-        const imp_tensor *t = &job->student->tensors[2 * i + k];
-        parameters[k] =
-            imp_graph_parameter(graph->g, t->name, t->shape, t->blocked, true);
+        const imp_tensor *tensor = &job->student->tensors[t + k];
+        parameters[k] = imp_graph_parameter(
+            graph->g, tensor->name, tensor->shape, tensor->blocked, true);
     }
-    imp_conv conv = {1, 1, IMP_PAD_ZERO};
+    imp_conv conv = {1, layer->pad, IMP_PAD_ZERO};
     return imp_conv2d(graph->g, x, parameters[0], parameters[1], conv);
 }
 
@@ -168,15 +197,18 @@ static imp_status describe(imp_features *job, bool whole) {
         targets[i] = imp_select(g, targets[i], graph->picks[i]);
     }
     imp_id x = targets[0];
-    for (size_t l = 0, i = 0; l < job->student->n_layers; l++) {
-        if (job->student->layers[l].kind == IMP_LAYER_POOL) {
+    for (size_t l = 0, i = 0, t = 0; l < job->student->n_layers; l++) {
+        const imp_layer *layer = &job->student->layers[l];
+        if (layer->kind == IMP_LAYER_POOL) {
             x = imp_pool2d(g, x, (imp_pool){IMP_POOL_MAX, 2, 2});
             continue;
         }
-        imp_id before = add_convolution(job, graph, i++, x);
+        imp_id before = x = add_convolution(job, graph, layer, t, x);
+        t += 2;
+        if (imp_layer_is_narrow(layer)) continue;
+        i++;
         x = whole ? imp_relu(g, before) : targets[i];
-        add_losses(
-            graph, job->student->layers[l].activation, whole, before, x, targets[i]);
+        add_losses(graph, layer->activation, whole, before, x, targets[i]);
     }
     return IMP_OK;
 }
@@ -203,27 +235,37 @@ imp_status imp_features_measure(imp_features *job, size_t *bytes) {
 
 /* --- the model --- */
 
-/* Weights or bias of convolution i: to the teacher's units, or from them. */
+/* Weights, or bias (v NULL), of a layer from inputs of the units 1 / v to outputs of 1 / u (NULL:
+ * 1): to the teacher's units, or from them. */
 static void change_units(
-    const imp_features *job, size_t i, bool bias, bool from, imp_tensor *t) {
+    const imp_picks *v, const imp_picks *u, bool from_teacher, imp_tensor *t) {
     const imp_shape *s = &t->shape;
-    const float *v = job->picks[i].values, *u = job->picks[i + 1].values;
+    bool bias = s->layout == IMP_MAP;
     for (size_t o = 0; o < (bias ? s->c : s->n); o++)
         for (size_t c = 0; c < (bias ? 1 : s->c); c++)
             for (size_t k = 0; k < s->h * s->w; k++) {
                 float *w = t->blocked +
                            (bias ? o : imp_weight_offset(s, o, c, k / s->w, k % s->w));
-                float factor = (bias ? 1 : v[2 * c + 1]) / u[2 * o + 1];
-                *w = from ? *w / factor : *w * factor;
+                float factor =
+                    (v ? v->values[2 * c + 1] : 1) / (u ? u->values[2 * o + 1] : 1);
+                *w = from_teacher ? *w / factor : *w * factor;
             }
 }
 
 static void copy_tensors(
     const imp_features *job, const imp_model *from, imp_model *to, bool from_teacher) {
-    for (size_t t = 0; t < to->n_tensors; t++) {
-        memcpy(to->tensors[t].blocked, from->tensors[t].blocked,
-            imp_blocked_count(to->tensors[t].shape) * sizeof(float));
-        change_units(job, t / 2, t % 2, from_teacher, &to->tensors[t]);
+    const imp_picks *v = &job->picks[0],
+                    *next = v; /* of what the layer sees; of its map */
+    for (size_t l = 0, t = 0; l < to->n_layers; l++) {
+        if (!imp_layer_has_weights(&to->layers[l])) continue;
+        bool narrow = imp_layer_is_narrow(&to->layers[l]);
+        const imp_picks *u = narrow ? NULL : ++next;
+        for (size_t k = 0; k < 2; k++, t++) {
+            memcpy(to->tensors[t].blocked, from->tensors[t].blocked,
+                imp_blocked_count(to->tensors[t].shape) * sizeof(float));
+            change_units(k ? NULL : v, u, from_teacher, &to->tensors[t]);
+        }
+        v = u;
     }
 }
 

@@ -118,6 +118,8 @@ imp_status imp_loader_take(
 /* --- features.c, student.c, survey.c, checkpoint.c --- */
 
 #define IMP_FEATURES_LAYERS 16 /* convolutions at most */
+#define IMP_FEATURES_TENSORS                                                           \
+    (4 * IMP_FEATURES_LAYERS) /* where all go through few numbers */
 #define IMP_FEATURES_POINTS 101
 #define IMP_FEATURES_HELD   2 /* batches held out */
 
@@ -137,7 +139,7 @@ typedef struct imp_feature_loss {
 
 typedef struct imp_features_graph {
     imp_graph *g;
-    imp_id x, picks[IMP_FEATURES_LAYERS + 1], parameters[2 * IMP_FEATURES_LAYERS];
+    imp_id x, picks[IMP_FEATURES_LAYERS + 1], parameters[IMP_FEATURES_TENSORS];
     imp_feature_loss losses[2 * IMP_FEATURES_LAYERS];
     size_t n_losses;
 } imp_features_graph;
@@ -148,14 +150,15 @@ struct imp_features {
     imp_photos photos;
     imp_features_options options;
     size_t layers;                        /* convolutions */
-    size_t channels[IMP_FEATURES_LAYERS]; /* the student's */
+    size_t channels[IMP_FEATURES_LAYERS]; /* the student's, as of imp_model_options */
+    size_t narrow[IMP_FEATURES_LAYERS];
     size_t whole_from;
     imp_picks
         picks[IMP_FEATURES_LAYERS + 1]; /* of the input, then of each convolution */
     imp_model *student;                 /* its features are in units */
     imp_loader *loader;
     imp_features_graph graph;
-    imp_gradient *optimiser[2 * IMP_FEATURES_LAYERS]; /* one a tensor of the student */
+    imp_gradient *optimiser[IMP_FEATURES_TENSORS]; /* one a tensor of the student */
     float *gradient; /* of all tensors, one behind the other */
     size_t numbers;  /* how many those are */
     double *partial;
@@ -169,7 +172,8 @@ struct imp_features {
 
 /* The name of the activation of convolution i, as the teacher has it; NULL: beyond relu5_1. */
 const char *imp_features_layer(const imp_model *teacher, size_t i);
-/* How many channels each convolution of the student has. Errors: IMP_ERR_ARG. */
+/* How many channels each convolution of the student has, and through how few numbers it goes.
+ * Errors: IMP_ERR_ARG; IMP_ERR_MODEL of a start. */
 imp_status imp_features_channels(imp_features *job);
 /* The student with random weights. */
 imp_status imp_features_student(const imp_features *job, imp_model **out);
