@@ -49,9 +49,8 @@ static const app_option options[] = {
         .offset = AT(init),
         .value = "FILE|NAME",
         .otherwise = "random weights",
-        .help =
-            "go on from a network that this command wrote: its channels, its narrow "
-            "places, its weights"},
+        .help = "go on from a network that this command wrote: its channels, its "
+                "weights; --narrow makes two layers of one"},
     {.name = "width",
         .type = APP_NUMBER,
         .offset = AT(width),
@@ -74,10 +73,10 @@ static const app_option options[] = {
         .low = 0,
         .high = 65536,
         .value = "N,...",
-        .otherwise = "none",
+        .otherwise = "none, or as --init has it",
         .help =
-            "with --channels: through how few numbers each of them goes, its kernel "
-            "to those, then 1 x 1 to its channels; 0: it is one convolution"},
+            "through how few numbers each convolution goes, its kernel to those, then "
+            "1 x 1 to its channels; 0: it is one layer"},
     {.name = "crop",
         .type = APP_COUNT,
         .offset = AT(crop),
@@ -192,11 +191,6 @@ static int check_words(const values *v) {
         app_error("--resume: expected with --checkpoint FILE, found without");
         return APP_USAGE;
     }
-    if (v->narrow.n && v->narrow.n != v->channels.n) {
-        app_error("--narrow: expected as many numbers as --channels, %zu, found %zu",
-            v->channels.n, v->narrow.n);
-        return APP_USAGE;
-    }
     if (v->curve && (!dot || strcmp(dot, ".svg") != 0)) {
         app_error("--curve: expected a name that ends with .svg, found %s", v->curve);
         return APP_USAGE;
@@ -255,7 +249,8 @@ static imp_features_options options_of(const training *t) {
     o.width = v->width;
     o.channels = v->channels.values;
     o.n_channels = v->channels.n;
-    o.narrow = v->narrow.n ? v->narrow.values : NULL;
+    o.narrow = v->narrow.values;
+    o.n_narrow = v->narrow.n;
     o.crop = v->crop;
     o.batch = v->batch;
     o.steps = v->steps;

@@ -298,6 +298,7 @@ static void teacher_through_narrow_places(void **state) {
     o.channels = all;
     o.n_channels = 13;
     o.narrow = narrow;
+    o.n_narrow = 13;
     for (int whole = 0; whole < 2; whole++) {
         o.alone = !whole;
         imp_features *job = make_job(ctx, &o);
@@ -392,6 +393,7 @@ static void resumes(void **state) {
     o.channels = widths;
     o.n_channels = 13;
     o.narrow = narrow;
+    o.n_narrow = 13;
     o.decay = 0.01;
     o.clip = 0.5;
     imp_features *job = make_job(ctx, &o);
@@ -438,6 +440,7 @@ static void goes_on_from_a_network(void **state) {
     o.channels = widths;
     o.n_channels = 13;
     o.narrow = narrow;
+    o.n_narrow = 13;
     imp_features *job = make_job(ctx, &o);
     steps(ctx, job, 11);
     imp_model *start = from_file(job);
@@ -459,6 +462,70 @@ static void goes_on_from_a_network(void **state) {
                 fabsf(a->blocked[i] - b->blocked[i]) <= 1e-6f * fabsf(a->blocked[i]));
     }
     imp_features_free(next);
+    imp_features_free(job);
+    imp_model_free(start);
+}
+
+static double weight(const imp_tensor *t, size_t o, size_t i, size_t h, size_t w) {
+    return (double)t->blocked[imp_weight_offset(&t->shape, o, i, h, w)];
+}
+
+/* A start's convolution of one layer becomes two: of as many numbers as channels, the same one;
+ * of fewer, the same where its kernel has no higher rank; else the nearest. */
+static void splits_a_start(void **state) {
+    (void)state;
+    static const size_t widths[13] = {3, 2, 4, 3, 6, 4, 4, 4, 8, 8, 8, 8, 18};
+    static const size_t before[13] = {[3] = 2},
+                        narrow[13] = {[3] = 2, [4] = 6, [12] = 3};
+    imp_features_options o = quick(1);
+    o.channels = widths;
+    o.n_channels = 13;
+    o.narrow = before;
+    o.n_narrow = 13;
+    imp_features *job = make_job(ctx, &o);
+    imp_model *start = from_file(job), *model;
+    imp_features_free(job);
+    imp_tensor *conv5_1 = &start->tensors[26];
+    const imp_shape *shape = &conv5_1->shape;
+    assert_string_equal(conv5_1->name, "conv5_1.weight");
+    for (size_t n = 3; n < 18; n++) /* mixtures of the first three */
+        for (size_t k = 0; k < 8 * 9; k++) {
+            double sum = 0;
+            for (size_t i = 0; i < 3; i++)
+                sum += sin((double)(n + 2 * i)) *
+                       weight(conv5_1, i, k / 9, k % 9 / 3, k % 3);
+            size_t at = imp_weight_offset(shape, n, k / 9, k % 9 / 3, k % 3);
+            conv5_1->blocked[at] = (float)sum;
+        }
+    o = quick(1);
+    o.start = start;
+    o.alone = 0;
+    o.narrow = narrow;
+    o.n_narrow = 13;
+    job = make_job(ctx, &o);
+    assert_int_equal(imp_features_model(job, &model), IMP_OK);
+    assert_int_equal(model->n_tensors, start->n_tensors + 4);
+    for (size_t i = 0, t = 0; i < start->n_tensors; i += 2, t += 2) {
+        const imp_tensor *a = &start->tensors[i], *b = &model->tensors[t];
+        bool split = i == 10 || i == 26; /* conv3_1, conv5_1 */
+        const imp_tensor *second = split ? b + 2 : b;
+        t += split ? 2 : 0;
+        for (size_t k = 0; k < imp_plain_count(a->shape); k++) {
+            size_t area = a->shape.h * a->shape.w, p = k % area;
+            size_t c = k / area % a->shape.c, n = k / area / a->shape.c;
+            size_t r = p / a->shape.w, q = p % a->shape.w;
+            double w = 0;
+            for (size_t m = 0; m < b->shape.n && split; m++)
+                w += weight(second, n, m, 0, 0) * weight(b, m, c, r, q);
+            if (!split) w = weight(b, n, c, r, q);
+            double expected = weight(a, n, c, r, q);
+            if (!(fabs(w - expected) <= 2e-5 * (1 + fabs(expected))))
+                fail_msg("%s: %g for %g", a->name, w, expected);
+        }
+        for (size_t k = 0; k < a[1].shape.c; k++)
+            assert_true(fabsf(a[1].blocked[k] - second[1].blocked[k]) <= 1e-6f);
+    }
+    imp_model_free(model);
     imp_features_free(job);
     imp_model_free(start);
 }
@@ -578,7 +645,8 @@ static void bad_checkpoints(void **state) {
     expect_refused(&other, teacher, "metadata batch: expected 3, found 2");
     static const size_t widths[13] = {4, 2, 2, 2, 4, 4, 4, 4, 8, 8, 8, 8, 8};
     static const size_t narrow[13] = {[12] = 5};
-    other = o, other.channels = widths, other.n_channels = 13, other.narrow = narrow;
+    other = o, other.channels = widths, other.n_channels = 13, other.narrow = narrow,
+    other.n_narrow = 13;
     expect_refused(
         &other, teacher, "metadata narrow: expected 0,0,0,0,0,0,0,0,0,0,0,0,5");
     other = o, other.rate = 0.25;
@@ -626,6 +694,7 @@ int main(void) {
         cmocka_unit_test(threads_change_no_bit),
         cmocka_unit_test(resumes),
         cmocka_unit_test(goes_on_from_a_network),
+        cmocka_unit_test(splits_a_start),
         cmocka_unit_test(bad_options),
         cmocka_unit_test(bad_widths_and_starts),
         cmocka_unit_test(diverges),

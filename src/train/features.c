@@ -108,7 +108,7 @@ imp_status imp_features_create(imp_ctx *ctx, imp_features **out,
     imp_crops crops = {&job->photos, &teacher->info.input, options->crop,
         options->batch, options->augment, imp_random(options->seed, 1)};
     s = imp_features_channels(job);
-    if (!s) s = imp_features_student(job, &job->student);
+    if (!s) s = imp_features_student(job, job->narrow, &job->student);
     if (!s) s = make_room(job);
     if (!s && job->start) s = imp_picks_read(job);
     if (!s && photos->read) s = imp_loader_new(ctx, &job->loader, &crops);
@@ -168,7 +168,7 @@ imp_status imp_features_new(imp_ctx *ctx, imp_features **out, const imp_model *t
     imp_status s = imp_features_create(ctx, &job, teacher, photos, options);
     *out = NULL;
     if (!s) s = imp_features_survey(job);
-    if (!s) imp_features_take(job);
+    if (!s) s = imp_features_take(job);
     if (!s) s = imp_features_begin(job);
     if (s)
         imp_features_free(job);

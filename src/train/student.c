@@ -48,9 +48,7 @@ static size_t kept_of(size_t convolution, size_t channels, double width) {
     return n ? n : 1;
 }
 
-/* Channels of a model's convolutions, and through how few numbers each goes. Returns how many
- * there are. */
-static size_t list_widths(const imp_model *m, size_t *channels, size_t *narrow) {
+size_t imp_features_widths(const imp_model *m, size_t *channels, size_t *narrow) {
     size_t n = 0, numbers = 0;
     for (size_t l = 0; l < m->n_layers && n < IMP_FEATURES_LAYERS; l++) {
         const imp_layer *layer = &m->layers[l];
@@ -70,13 +68,14 @@ static size_t list_widths(const imp_model *m, size_t *channels, size_t *narrow) 
 static void choose_widths(imp_features *job) {
     const imp_features_options *o = &job->options;
     if (job->start) {
-        list_widths(job->start, job->channels, job->narrow);
-        return;
+        imp_features_widths(job->start, job->channels, job->narrow);
     }
     for (size_t i = 0; i < job->layers; i++) {
         size_t all = job->teacher->tensors[2 * i].shape.n;
-        job->channels[i] = o->n_channels ? o->channels[i] : kept_of(i, all, o->width);
-        job->narrow[i] = o->n_channels && o->narrow ? o->narrow[i] : 0;
+        if (!job->start)
+            job->channels[i] =
+                o->n_channels ? o->channels[i] : kept_of(i, all, o->width);
+        if (o->n_narrow && !job->narrow[i]) job->narrow[i] = o->narrow[i];
     }
 }
 
@@ -85,7 +84,8 @@ static imp_status check_depth(const imp_features *job) {
     const imp_features_options *o = &job->options;
     const imp_model *start = job->start, *teacher = job->teacher;
     size_t widths[2][IMP_FEATURES_LAYERS];
-    size_t depth = start ? list_widths(start, widths[0], widths[1]) : job->layers;
+    size_t depth =
+        start ? imp_features_widths(start, widths[0], widths[1]) : job->layers;
     if (start && (strcmp(start->architecture, teacher->architecture) != 0 ||
                      depth != job->layers || start->info.classes))
         return imp_fail(job->ctx, IMP_ERR_MODEL,
@@ -103,6 +103,15 @@ static imp_status check_depth(const imp_features *job) {
         return imp_fail(job->ctx, IMP_ERR_ARG,
             "channels: expected %zu, one a convolution to " LAST ", found %zu",
             job->layers, o->n_channels);
+    if (o->n_narrow && o->n_narrow != job->layers)
+        return imp_fail(job->ctx, IMP_ERR_ARG,
+            "narrow: expected %zu, one a convolution to " LAST ", found %zu",
+            job->layers, o->n_narrow);
+    for (size_t i = 0; i < o->n_narrow && start; i++)
+        if (widths[1][i] && o->narrow[i] != widths[1][i])
+            return imp_fail(job->ctx, IMP_ERR_ARG,
+                "narrow: %s: expected %zu, as the start has it, found %zu",
+                imp_features_layer(teacher, i), widths[1][i], o->narrow[i]);
     return IMP_OK;
 }
 
@@ -119,11 +128,12 @@ imp_status imp_features_channels(imp_features *job) {
     return s;
 }
 
-imp_status imp_features_student(const imp_features *job, imp_model **out) {
+imp_status imp_features_student(
+    const imp_features *job, const size_t *narrow, imp_model **out) {
     imp_model_options o = {.architecture = job->teacher->architecture,
         .channels = job->channels,
         .n_channels = job->layers,
-        .narrow = job->narrow,
+        .narrow = narrow,
         .seed = job->options.seed};
     imp_status s = imp_model_init(job->ctx, out, &o);
     if (s) return s;
@@ -145,6 +155,25 @@ imp_id imp_features_teacher(
         g, "pictures", (imp_shape){job->options.batch, 3, side, side, IMP_MAP}, false);
     imp_network(g, job->teacher, x, &o, names, maps + 1, job->layers);
     return maps[0] = x;
+}
+
+imp_id imp_features_targets(const imp_features *job, imp_graph *g,
+    imp_id picks[IMP_FEATURES_LAYERS + 1], imp_id maps[IMP_FEATURES_LAYERS + 1]) {
+    imp_id x = imp_features_teacher(job, g, maps);
+    for (size_t i = 0; i <= job->layers; i++) {
+        picks[i] = imp_graph_input(
+            g, "picks", (imp_shape){1, job->picks[i].n, 2, 1, IMP_MAP}, false);
+        maps[i] = imp_select(g, maps[i], picks[i]);
+    }
+    return x;
+}
+
+imp_status imp_features_write_picks(const imp_features *job, imp_graph *g,
+    const imp_id picks[IMP_FEATURES_LAYERS + 1]) {
+    imp_status s = IMP_OK;
+    for (size_t i = 0; i <= job->layers && !s; i++)
+        s = imp_graph_write(g, picks[i], job->picks[i].values);
+    return s;
 }
 
 static void add_loss(imp_features_graph *graph, imp_id id, imp_id gram, double weight) {
@@ -190,12 +219,7 @@ static imp_status describe(imp_features *job, bool whole) {
     *graph = (imp_features_graph){.g = imp_graph_new(job->ctx)};
     imp_graph *g = graph->g;
     if (!g) return imp_fail(job->ctx, IMP_ERR_LIMIT, "train: no memory");
-    graph->x = imp_features_teacher(job, g, targets);
-    for (size_t i = 0; i <= job->layers; i++) { /* of each map the picked channels */
-        graph->picks[i] = imp_graph_input(
-            g, "picks", (imp_shape){1, job->picks[i].n, 2, 1, IMP_MAP}, false);
-        targets[i] = imp_select(g, targets[i], graph->picks[i]);
-    }
+    graph->x = imp_features_targets(job, g, graph->picks, targets);
     imp_id x = targets[0];
     for (size_t l = 0, i = 0, t = 0; l < job->student->n_layers; l++) {
         const imp_layer *layer = &job->student->layers[l];
@@ -216,8 +240,7 @@ static imp_status describe(imp_features *job, bool whole) {
 imp_status imp_features_build(imp_features *job) {
     imp_status s = describe(job, job->step >= job->whole_from);
     if (!s) s = imp_graph_plan(job->graph.g, true);
-    for (size_t i = 0; i <= job->layers && !s; i++)
-        s = imp_graph_write(job->graph.g, job->graph.picks[i], job->picks[i].values);
+    if (!s) s = imp_features_write_picks(job, job->graph.g, job->graph.picks);
     return s;
 }
 
@@ -252,7 +275,7 @@ static void change_units(
             }
 }
 
-static void copy_tensors(
+void imp_features_copy(
     const imp_features *job, const imp_model *from, imp_model *to, bool from_teacher) {
     const imp_picks *v = &job->picks[0],
                     *next = v; /* of what the layer sees; of its map */
@@ -269,14 +292,10 @@ static void copy_tensors(
     }
 }
 
-void imp_features_take(imp_features *job) {
-    if (job->start) copy_tensors(job, job->start, job->student, true);
-}
-
 imp_status imp_features_model(const imp_features *job, imp_model **out) {
-    imp_status s = imp_features_student(job, out);
+    imp_status s = imp_features_student(job, job->narrow, out);
     if (s) return s;
-    copy_tensors(job, job->student, *out, false);
+    imp_features_copy(job, job->student, *out, false);
     s = imp_picks_write(job, &(*out)->taught);
     if (s) {
         imp_model_free(*out);

@@ -11,43 +11,42 @@
 
 #define BATCHES 24 /* that the teacher is surveyed on */
 
-/* The second moments of each map: sums over the batches of Gram matrices. */
-typedef struct survey {
-    imp_graph *g;
-    imp_id x, grams[IMP_FEATURES_LAYERS + 1];
-    double *moments[IMP_FEATURES_LAYERS + 1];
-} survey;
+/* --- second moments of maps over some batches --- */
 
-static imp_status survey_new(const imp_features *job, survey *v) {
-    imp_id maps[IMP_FEATURES_LAYERS + 1];
-    imp_graph *g = v->g = imp_graph_new(job->ctx);
-    if (!g) return imp_fail(job->ctx, IMP_ERR_LIMIT, "train: no memory");
-    v->x = imp_features_teacher(job, g, maps);
-    for (size_t i = 0; i <= job->layers; i++) {
-        size_t C = job->picks[i].of;
-        v->grams[i] = imp_gram(g, maps[i]);
-        imp_graph_keep(g, v->grams[i]);
-        v->moments[i] = calloc(C * C, sizeof(double));
-        if (!v->moments[i])
-            return imp_fail(job->ctx, IMP_ERR_LIMIT, "train: no memory");
-    }
-    return imp_graph_plan(g, false);
+imp_status imp_survey_new(const imp_features *job, imp_survey *v) {
+    *v = (imp_survey){.g = imp_graph_new(job->ctx)};
+    return v->g ? IMP_OK : imp_fail(job->ctx, IMP_ERR_LIMIT, "train: no memory");
 }
 
-static void survey_free(const imp_features *job, survey *v) {
-    for (size_t i = 0; i <= job->layers; i++) free(v->moments[i]);
+void imp_survey_add(imp_survey *v, imp_id map) {
+    v->grams[v->n] = imp_gram(v->g, map);
+    imp_graph_keep(v->g, v->grams[v->n++]);
+}
+
+void imp_survey_free(imp_survey *v) {
+    for (size_t i = 0; i < v->n; i++) free(v->moments[i]);
     imp_graph_free(v->g);
 }
 
-static imp_status survey_batch(imp_features *job, survey *v, size_t number) {
+imp_status imp_survey_plan(const imp_features *job, imp_survey *v) {
+    imp_status s = imp_graph_plan(v->g, false);
+    for (size_t i = 0; i < v->n && !s; i++) {
+        size_t C = imp_graph_shape(v->g, v->grams[i]).c;
+        v->moments[i] = calloc(C * C, sizeof(double));
+        if (!v->moments[i]) s = imp_fail(job->ctx, IMP_ERR_LIMIT, "train: no memory");
+    }
+    return s;
+}
+
+static imp_status survey_batch(imp_features *job, imp_survey *v, size_t number) {
     const float *x;
     imp_status s =
         imp_loader_take(job->loader, IMP_SURVEYED, number, number + 1 < BATCHES, &x);
     if (!s) s = imp_graph_write(v->g, v->x, x);
     if (s) return s;
     imp_graph_forward(v->g);
-    for (size_t i = 0; i <= job->layers && !s; i++) {
-        size_t C = job->picks[i].of;
+    for (size_t i = 0; i < v->n && !s; i++) {
+        size_t C = imp_graph_shape(v->g, v->grams[i]).c;
         s = imp_graph_read(v->g, v->grams[i], job->gram);
         for (size_t k = 0; k < job->options.batch * C * C && !s; k++)
             v->moments[i][k % (C * C)] +=
@@ -55,6 +54,14 @@ static imp_status survey_batch(imp_features *job, survey *v, size_t number) {
     }
     return s;
 }
+
+imp_status imp_survey_run(imp_features *job, imp_survey *v) {
+    imp_status s = IMP_OK;
+    for (size_t b = 0; b < BATCHES && !s; b++) s = survey_batch(job, v, b);
+    return s;
+}
+
+/* --- which channels --- */
 
 /* The channels of one map: those that the start has learnt, else the most telling. */
 static imp_status choose(
@@ -93,11 +100,16 @@ static imp_status pick(imp_features *job, size_t map, const double *moments) {
 }
 
 imp_status imp_features_survey(imp_features *job) {
-    survey v = {0};
-    imp_status s = survey_new(job, &v);
-    for (size_t b = 0; b < BATCHES && !s; b++) s = survey_batch(job, &v, b);
+    imp_survey v;
+    imp_id maps[IMP_FEATURES_LAYERS + 1];
+    imp_status s = imp_survey_new(job, &v);
+    if (s) return s;
+    v.x = imp_features_teacher(job, v.g, maps);
+    for (size_t i = 0; i <= job->layers; i++) imp_survey_add(&v, maps[i]);
+    s = imp_survey_plan(job, &v);
+    if (!s) s = imp_survey_run(job, &v);
     for (size_t i = 0; i <= job->layers && !s; i++) s = pick(job, i, v.moments[i]);
-    survey_free(job, &v);
+    imp_survey_free(&v);
     return s;
 }
 

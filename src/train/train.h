@@ -115,7 +115,7 @@ void imp_loader_free(imp_loader *l);
 imp_status imp_loader_take(
     imp_loader *l, imp_stream stream, size_t number, bool next, const float **batch);
 
-/* --- features.c, student.c, survey.c, checkpoint.c --- */
+/* --- features.c, student.c, survey.c, split.c, checkpoint.c --- */
 
 #define IMP_FEATURES_LAYERS 16 /* convolutions at most */
 #define IMP_FEATURES_TENSORS                                                           \
@@ -175,8 +175,12 @@ const char *imp_features_layer(const imp_model *teacher, size_t i);
 /* How many channels each convolution of the student has, and through how few numbers it goes.
  * Errors: IMP_ERR_ARG; IMP_ERR_MODEL of a start. */
 imp_status imp_features_channels(imp_features *job);
-/* The student with random weights. */
-imp_status imp_features_student(const imp_features *job, imp_model **out);
+/* The student with random weights; narrow: of each convolution. */
+imp_status imp_features_student(
+    const imp_features *job, const size_t *narrow, imp_model **out);
+/* Channels of a model's convolutions, and through how few numbers each goes (0: it is one
+ * layer). Returns how many there are. */
+size_t imp_features_widths(const imp_model *m, size_t *channels, size_t *narrow);
 /* Build and plan the graph of the part that the job is in. */
 imp_status imp_features_build(imp_features *job);
 /* The bytes of the larger one of both parts' graphs. */
@@ -185,14 +189,38 @@ imp_status imp_features_measure(imp_features *job, size_t *bytes);
  * pictures' id. */
 imp_id imp_features_teacher(
     const imp_features *job, imp_graph *g, imp_id maps[IMP_FEATURES_LAYERS + 1]);
+/* The same of what is picked of each map. picks: inputs of g, to be written by
+ * imp_features_write_picks once it is planned. */
+imp_id imp_features_targets(const imp_features *job, imp_graph *g,
+    imp_id picks[IMP_FEATURES_LAYERS + 1], imp_id maps[IMP_FEATURES_LAYERS + 1]);
+imp_status imp_features_write_picks(
+    const imp_features *job, imp_graph *g, const imp_id picks[IMP_FEATURES_LAYERS + 1]);
+/* Second moments of maps: the means of their Gram matrices over the batches of a survey. */
+typedef struct imp_survey {
+    imp_graph *g;
+    imp_id x; /* the batch of pictures */
+    size_t n;
+    imp_id grams[IMP_FEATURES_LAYERS + 1];
+    double *moments[IMP_FEATURES_LAYERS + 1]; /* C x C */
+} imp_survey;
+/* In order: begin, add maps of v->g, plan, write what else it wants, run; free in any case. */
+imp_status imp_survey_new(const imp_features *job, imp_survey *v);
+void imp_survey_add(imp_survey *v, imp_id map);
+imp_status imp_survey_plan(const imp_features *job, imp_survey *v);
+imp_status imp_survey_run(imp_features *job, imp_survey *v);
+void imp_survey_free(imp_survey *v);
+
 /* The picks' values from what the teacher does, and the start's where there is one. */
 imp_status imp_features_survey(imp_features *job);
 /* The picks' channels as text, to be freed, and those of the start from it. Errors of the
  * latter: IMP_ERR_MODEL. */
 imp_status imp_picks_write(const imp_features *job, char **out);
 imp_status imp_picks_read(imp_features *job);
-/* The start's weights to the student, once the picks have their values. */
-void imp_features_take(imp_features *job);
+/* The start's weights to the student, once the picks have their values; split.c. */
+imp_status imp_features_take(imp_features *job);
+/* Copy a network's weights, from the teacher's units to the student's, or back. */
+void imp_features_copy(
+    const imp_features *job, const imp_model *from, imp_model *to, bool from_teacher);
 /* All but what a survey or a checkpoint brings. Pictures that cannot be read (read: NULL) will
  * do to measure. */
 imp_status imp_features_create(imp_ctx *ctx, imp_features **out,

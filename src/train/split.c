@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * split.c: a network that a student starts from, some of its convolutions made two of low rank
+ * (Zhang, Zou, He & Sun 2016, section 2.1.1). Let y = W x be what a convolution answers to the
+ * teacher's maps, without its bias, in units, and the rows of U the first eigenvectors of the
+ * mean of y y'. Then
+ *
+ *     W x  is nearest to  U' (U W) x   of all of that rank,
+ *
+ * U W is the kernel to few numbers and U' the 1 x 1 kernel behind it. Learnt from random weights
+ * such a pair takes several times as many steps as the whole kernel.
+ */
+#include "op/eigen.h"
+#include "train/train.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Is convolution i of the start one layer that is to be two? */
+static bool is_split(const imp_features *job, const size_t *before, size_t i) {
+    return job->narrow[i] && !before[i];
+}
+
+/* The first tensor of convolution i in a network of such narrow places. */
+static size_t tensor_of(const size_t *narrow, size_t i) {
+    size_t t = 0;
+    for (size_t k = 0; k < i; k++) t += narrow[k] ? 4 : 2;
+    return t;
+}
+
+/* A survey of the answers of those that are split. whole: the start, in units. */
+static imp_status survey_answers(
+    imp_features *job, const imp_model *whole, const size_t *before, imp_survey *v) {
+    imp_id picks[IMP_FEATURES_LAYERS + 1], maps[IMP_FEATURES_LAYERS + 1];
+    imp_graph *g = v->g;
+    v->x = imp_features_targets(job, g, picks, maps);
+    imp_id x = maps[0];
+    for (size_t l = 0, i = 0; l < whole->n_layers; l++) {
+        const imp_layer *layer = &whole->layers[l];
+        if (layer->kind == IMP_LAYER_POOL)
+            x = imp_pool2d(g, x, (imp_pool){IMP_POOL_MAX, 2, 2});
+        if (layer->kind != IMP_LAYER_CONV || imp_layer_is_narrow(layer)) continue;
+        if (is_split(job, before, i)) {
+            const imp_tensor *w = &whole->tensors[tensor_of(before, i)];
+            imp_id kernel =
+                imp_graph_parameter(g, w->name, w->shape, w->blocked, false);
+            imp_conv conv = {1, layer->pad, IMP_PAD_ZERO};
+            imp_survey_add(v, imp_conv2d(g, x, kernel, IMP_NONE, conv));
+        }
+        x = maps[++i];
+    }
+    imp_status s = imp_survey_plan(job, v);
+    if (!s) s = imp_features_write_picks(job, g, picks);
+    return s ? s : imp_survey_run(job, v);
+}
+
+/* to[0..3]: kernel and bias to few numbers, those of the 1 x 1; from: kernel and bias. rows: the
+ * eigenvectors, of which the last are the first. */
+static void fill(const imp_tensor *from, const double *rows, imp_tensor *to) {
+    const imp_shape *all = &from->shape, *few = &to[0].shape, *back = &to[2].shape;
+    size_t C = all->n, K = few->n;
+    memset(to[1].blocked, 0, imp_blocked_count(to[1].shape) * sizeof(float));
+    memcpy(
+        to[3].blocked, from[1].blocked, imp_blocked_count(to[3].shape) * sizeof(float));
+    for (size_t k = 0; k < K; k++) {
+        const double *u = rows + (C - 1 - k) * C;
+        for (size_t o = 0; o < C; o++)
+            to[2].blocked[imp_weight_offset(back, o, k, 0, 0)] = (float)u[o];
+        for (size_t i = 0; i < all->c; i++)
+            for (size_t p = 0; p < all->h * all->w; p++) {
+                double sum = 0;
+                for (size_t o = 0; o < C; o++)
+                    sum += u[o] * (double)from->blocked[imp_weight_offset(
+                                      all, o, i, p / all->w, p % all->w)];
+                to[0].blocked[imp_weight_offset(few, k, i, p / all->w, p % all->w)] =
+                    (float)sum;
+            }
+    }
+}
+
+/* moments: of the answers; destroyed. */
+static imp_status split(
+    imp_features *job, const imp_tensor *from, double *moments, imp_tensor *to) {
+    size_t C = from->shape.n;
+    double *rows = malloc((C * C + 2 * C) * sizeof *rows);
+    if (!rows) return imp_fail(job->ctx, IMP_ERR_LIMIT, "train: no memory");
+    imp_eigen(C, moments, rows, rows + C * C, rows + C * C + C);
+    fill(from, rows, to);
+    free(rows);
+    return IMP_OK;
+}
+
+/* All tensors of whole to the student, in units already. */
+static imp_status take(
+    imp_features *job, const imp_model *whole, const size_t *before) {
+    imp_survey v;
+    size_t splits = 0;
+    for (size_t i = 0; i < job->layers; i++) splits += is_split(job, before, i);
+    imp_status s = imp_survey_new(job, &v);
+    if (!s && splits) s = survey_answers(job, whole, before, &v);
+    for (size_t i = 0, n = 0; i < job->layers && !s; i++) {
+        const imp_tensor *from = &whole->tensors[tensor_of(before, i)];
+        imp_tensor *to = &job->student->tensors[tensor_of(job->narrow, i)];
+        if (is_split(job, before, i)) {
+            s = split(job, from, v.moments[n++], to);
+            continue;
+        }
+        for (size_t k = 0; k < (before[i] ? 4 : 2); k++)
+            memcpy(to[k].blocked, from[k].blocked,
+                imp_blocked_count(to[k].shape) * sizeof(float));
+    }
+    imp_survey_free(&v);
+    return s;
+}
+
+imp_status imp_features_take(imp_features *job) {
+    size_t channels[IMP_FEATURES_LAYERS], before[IMP_FEATURES_LAYERS];
+    imp_model *whole;
+    if (!job->start) return IMP_OK;
+    imp_features_widths(job->start, channels, before);
+    imp_status s = imp_features_student(job, before, &whole);
+    if (s) return s;
+    imp_features_copy(job, job->start, whole, true);
+    s = take(job, whole, before);
+    imp_model_free(whole);
+    return s;
+}
