@@ -19,7 +19,7 @@ typedef struct values {
     app_common common;
     const char *teacher, *init, *output, *checkpoint, *curve;
     app_names images;
-    app_counts channels, narrow;
+    app_counts channels, ranks;
     double width, alone, rate, augment, decay;
     size_t crop, batch, steps;
     bool half, resume, overwrite;
@@ -50,7 +50,7 @@ static const app_option options[] = {
         .value = "FILE|NAME",
         .otherwise = "random weights",
         .help = "go on from a network that this command wrote: its channels, its "
-                "weights; --narrow makes two layers of one"},
+                "weights; --ranks splits what is one layer there"},
     {.name = "width",
         .type = APP_NUMBER,
         .offset = AT(width),
@@ -67,16 +67,16 @@ static const app_option options[] = {
         .value = "N,...",
         .otherwise = "by width",
         .help = "channels of each convolution to conv5_1"},
-    {.name = "narrow",
+    {.name = "ranks",
         .type = APP_COUNTS,
-        .offset = AT(narrow),
+        .offset = AT(ranks),
         .low = 0,
         .high = 65536,
         .value = "N,...",
         .otherwise = "none, or as --init has it",
-        .help =
-            "through how few numbers each convolution goes, its kernel to those, then "
-            "1 x 1 to its channels; 0: it is one layer"},
+        .help = "rank of each convolution: its kernel goes to so many numbers, then 1 "
+                "x 1 to "
+                "its channels; 0: it is one layer"},
     {.name = "crop",
         .type = APP_COUNT,
         .offset = AT(crop),
@@ -249,8 +249,8 @@ static imp_features_options options_of(const training *t) {
     o.width = v->width;
     o.channels = v->channels.values;
     o.n_channels = v->channels.n;
-    o.narrow = v->narrow.values;
-    o.n_narrow = v->narrow.n;
+    o.ranks = v->ranks.values;
+    o.n_ranks = v->ranks.n;
     o.crop = v->crop;
     o.batch = v->batch;
     o.steps = v->steps;

@@ -288,17 +288,17 @@ static void teacher_is_its_own_best_student(void **state) {
     }
 }
 
-/* The same of a student some of whose convolutions go through as many numbers as they have
- * channels: the teacher's kernel, then the identity. */
-static void teacher_through_narrow_places(void **state) {
+/* The same of a student some of whose convolutions have two factors, of full rank: the teacher's
+ * kernel, then the identity. */
+static void teacher_through_factors(void **state) {
     (void)state;
     static const size_t all[13] = {4, 4, 8, 8, 16, 16, 16, 16, 32, 32, 32, 32, 32};
-    static const size_t narrow[13] = {0, 4, 0, 0, 16, 0, 0, 0, 0, 0, 32, 32, 32};
+    static const size_t ranks[13] = {0, 4, 0, 0, 16, 0, 0, 0, 0, 0, 32, 32, 32};
     imp_features_options o = quick(1);
     o.channels = all;
     o.n_channels = 13;
-    o.narrow = narrow;
-    o.n_narrow = 13;
+    o.ranks = ranks;
+    o.n_ranks = 13;
     for (int whole = 0; whole < 2; whole++) {
         o.alone = !whole;
         imp_features *job = make_job(ctx, &o);
@@ -307,7 +307,7 @@ static void teacher_through_narrow_places(void **state) {
             const imp_tensor *from = &teacher->tensors[2 * i];
             const float *v = job->picks[i].values, *u = job->picks[i + 1].values;
             imp_tensor *to = &job->student->tensors[t];
-            t += narrow[i] ? 4 : 2;
+            t += ranks[i] ? 4 : 2;
             imp_tensor *bias = &job->student->tensors[t - 1];
             for (size_t c = 0; c < all[i]; c++)
                 bias->blocked[c] = from[1].blocked[c] * u[2 * c + 1];
@@ -315,16 +315,16 @@ static void teacher_through_narrow_places(void **state) {
                 size_t r = k % 9, c = k / 9 % from->shape.c, n = k / 9 / from->shape.c;
                 size_t at = imp_weight_offset(&from->shape, n, c, r / 3, r % 3);
                 to->blocked[at] =
-                    from->blocked[at] / v[2 * c + 1] * (narrow[i] ? 1 : u[2 * n + 1]);
+                    from->blocked[at] / v[2 * c + 1] * (ranks[i] ? 1 : u[2 * n + 1]);
             }
-            for (size_t k = 0; k < all[i] * all[i] && narrow[i]; k++)
+            for (size_t k = 0; k < all[i] * all[i] && ranks[i]; k++)
                 to[2].blocked[imp_weight_offset(&to[2].shape, k / all[i], k % all[i], 0,
                     0)] = k / all[i] == k % all[i] ? u[2 * (k % all[i]) + 1] : 0;
         }
         imp_features_progress p = steps(ctx, job, 1);
         if (!(p.loss < 1e-8)) fail_msg("whole %d: a loss of %g", whole, p.loss);
         assert_int_equal(imp_features_model(job, &model), IMP_OK);
-        assert_string_equal(model->tensors[2].name, "narrow1_2.weight");
+        assert_string_equal(model->tensors[2].name, "factor1_2.weight");
         assert_int_equal(model->tensors[2].shape.h, 3);
         assert_string_equal(model->tensors[4].name, "conv1_2.weight");
         assert_int_equal(model->tensors[4].shape.h, 1);
@@ -389,11 +389,11 @@ static void resumes(void **state) {
     (void)state;
     imp_features_options o = quick(6);
     static const size_t widths[13] = {2, 2, 3, 3, 4, 4, 4, 4, 8, 8, 8, 8, 8};
-    static const size_t narrow[13] = {0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 6};
+    static const size_t ranks[13] = {0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 6};
     o.channels = widths;
     o.n_channels = 13;
-    o.narrow = narrow;
-    o.n_narrow = 13;
+    o.ranks = ranks;
+    o.n_ranks = 13;
     o.decay = 0.01;
     o.clip = 0.5;
     imp_features *job = make_job(ctx, &o);
@@ -435,12 +435,12 @@ static imp_model *from_file(const imp_features *job) {
 static void goes_on_from_a_network(void **state) {
     (void)state;
     static const size_t widths[13] = {3, 2, 4, 3, 6, 4, 4, 4, 12, 11, 10, 9, 8};
-    static const size_t narrow[13] = {0, 3, 0, 0, 0, 0, 5, 0, 0, 0, 0, 3, 20};
+    static const size_t ranks[13] = {0, 2, 0, 0, 0, 0, 4, 0, 0, 0, 0, 3, 8};
     imp_features_options o = quick(12), more = quick(1);
     o.channels = widths;
     o.n_channels = 13;
-    o.narrow = narrow;
-    o.n_narrow = 13;
+    o.ranks = ranks;
+    o.n_ranks = 13;
     imp_features *job = make_job(ctx, &o);
     steps(ctx, job, 11);
     imp_model *start = from_file(job);
@@ -476,12 +476,12 @@ static void splits_a_start(void **state) {
     (void)state;
     static const size_t widths[13] = {3, 2, 4, 3, 6, 4, 4, 4, 8, 8, 8, 8, 18};
     static const size_t before[13] = {[3] = 2},
-                        narrow[13] = {[3] = 2, [4] = 6, [12] = 3};
+                        ranks[13] = {[3] = 2, [4] = 6, [12] = 3};
     imp_features_options o = quick(1);
     o.channels = widths;
     o.n_channels = 13;
-    o.narrow = before;
-    o.n_narrow = 13;
+    o.ranks = before;
+    o.n_ranks = 13;
     imp_features *job = make_job(ctx, &o);
     imp_model *start = from_file(job), *model;
     imp_features_free(job);
@@ -500,8 +500,8 @@ static void splits_a_start(void **state) {
     o = quick(1);
     o.start = start;
     o.alone = 0;
-    o.narrow = narrow;
-    o.n_narrow = 13;
+    o.ranks = ranks;
+    o.n_ranks = 13;
     job = make_job(ctx, &o);
     assert_int_equal(imp_features_model(job, &model), IMP_OK);
     assert_int_equal(model->n_tensors, start->n_tensors + 4);
@@ -586,6 +586,14 @@ static void bad_widths_and_starts(void **state) {
     expect_bad(&o, IMP_ERR_ARG, "relu5_1: expected 1 to 32, found 33");
     widths[12] = 0;
     expect_bad(&o, IMP_ERR_ARG, "relu5_1: expected 1 to 32, found 0");
+    size_t ranks[13] = {[12] = 9};
+    widths[12] = 8;
+    o.ranks = ranks;
+    o.n_ranks = 12;
+    expect_bad(&o, IMP_ERR_ARG, "ranks: expected 13, one a convolution");
+    o.n_ranks = 13;
+    expect_bad(&o, IMP_ERR_ARG, "ranks: relu5_1: expected 0 to 8, found 9");
+    o.n_ranks = 0;
     o.n_channels = 0;
     o.start = teacher;
     expect_bad(
@@ -644,11 +652,11 @@ static void bad_checkpoints(void **state) {
     other = o, other.batch = 3;
     expect_refused(&other, teacher, "metadata batch: expected 3, found 2");
     static const size_t widths[13] = {4, 2, 2, 2, 4, 4, 4, 4, 8, 8, 8, 8, 8};
-    static const size_t narrow[13] = {[12] = 5};
-    other = o, other.channels = widths, other.n_channels = 13, other.narrow = narrow,
-    other.n_narrow = 13;
+    static const size_t ranks[13] = {[12] = 5};
+    other = o, other.channels = widths, other.n_channels = 13, other.ranks = ranks,
+    other.n_ranks = 13;
     expect_refused(
-        &other, teacher, "metadata narrow: expected 0,0,0,0,0,0,0,0,0,0,0,0,5");
+        &other, teacher, "metadata ranks: expected 0,0,0,0,0,0,0,0,0,0,0,0,5");
     other = o, other.rate = 0.25;
     expect_refused(&other, teacher, "metadata rate: expected 0.25, found 0.0015");
     imp_model *m = make_model((imp_model_options){
@@ -689,7 +697,7 @@ int main(void) {
         cmocka_unit_test(unreadable_picture),
         cmocka_unit_test(learns),
         cmocka_unit_test(teacher_is_its_own_best_student),
-        cmocka_unit_test(teacher_through_narrow_places),
+        cmocka_unit_test(teacher_through_factors),
         cmocka_unit_test(model_is_an_ordinary_one),
         cmocka_unit_test(threads_change_no_bit),
         cmocka_unit_test(resumes),

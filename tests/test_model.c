@@ -138,7 +138,7 @@ static void bad_options(void **state) {
         {.architecture = "vgg16", .channels = many, .n_channels = 14},
         {.architecture = "vgg16", .channels = many, .n_channels = 3, .divisor = 2},
         {.architecture = "lenet", .channels = many, .n_channels = 1},
-        {.architecture = "vgg16", .channels = many, .n_channels = 1, .narrow = wide},
+        {.architecture = "vgg16", .channels = many, .n_channels = 1, .ranks = wide},
         {.architecture = "mlp", .hidden = zero, .n_hidden = 1},
         {.architecture = "mlp", .hidden = wide, .n_hidden = 1},
         {.architecture = "mlp", .hidden = wide, .n_hidden = 17}};
@@ -168,18 +168,18 @@ static float *run_network(const imp_model *m) {
     return out;
 }
 
-/* A convolution through few numbers is the one whose kernel is the product of both; the file
- * gives it back. */
-static void narrow(void **state) {
+/* A convolution of two factors is the one whose kernel is their product; the file gives them
+ * back. */
+static void low_rank(void **state) {
     (void)state;
-    static const size_t channels[] = {5, 18}, numbers[] = {0, 3};
+    static const size_t channels[] = {5, 18}, ranks[] = {0, 3};
     imp_model_options o = {
         .architecture = "vgg19", .channels = channels, .n_channels = 2, .seed = 6};
     imp_model *plain = make_model(o);
-    o.narrow = numbers;
+    o.ranks = ranks;
     imp_model *m = make_model(o);
     assert_int_equal(m->n_tensors, 6);
-    assert_string_equal(m->tensors[2].name, "narrow1_2.weight");
+    assert_string_equal(m->tensors[2].name, "factor1_2.weight");
     assert_string_equal(m->tensors[4].name, "conv1_2.weight");
     const imp_tensor *first = &m->tensors[2], *second = &m->tensors[4];
     imp_tensor *product = &plain->tensors[2];
@@ -206,7 +206,7 @@ static void narrow(void **state) {
     assert_true(any);
     free(a);
     free(b);
-    const char *path = in_folder("narrow");
+    const char *path = in_folder("rank");
     assert_int_equal(imp_model_save(ctx, m, path, NULL), IMP_OK);
     imp_model *loaded = load_model(path);
     assert_same_model(m, loaded);
@@ -478,7 +478,7 @@ static void bad_metadata(void **state) {
         {"input.fit", "stretch"}, {"flatten", "whc"}, {"classes", "["},
         {"classes", "[\"one\"]"}, {"classes", "{}"}, {"classes", "tabby"},
         {"channels", ""}, {"channels", "4,"}, {"channels", "4,,4"}, {"channels", "0"},
-        {"narrow", "1"}, {"narrow", "-1"}, {"narrow", "a"}, {"channels", "4,-4"},
+        {"ranks", "1"}, {"ranks", "-1"}, {"ranks", "a"}, {"channels", "4,-4"},
         {"channels", "65537"}, {"channels", "4 4"},
         {"channels",
             "1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1"}};
@@ -615,7 +615,7 @@ int main(void) {
         cmocka_unit_test(he_weights),
         cmocka_unit_test(seeds),
         cmocka_unit_test(bad_options),
-        cmocka_unit_test(narrow),
+        cmocka_unit_test(low_rank),
         cmocka_unit_test(cut),
         cmocka_unit_test(builtin),
         cmocka_unit_test(round_trip),

@@ -48,7 +48,7 @@ typedef struct imp_model_info {
 
 /* Read a safetensors file: every size checked against the file before anything is
  * allocated, every weight finite. Architecture and input come from the metadata
- * (`architecture`, `width.divisor` or `channels` and `narrow`, `head`, `input.order`, `input.range`,
+ * (`architecture`, `width.divisor` or `channels` and `ranks`, `head`, `input.order`, `input.range`,
  * `input.mean`, `input.std`, `input.size`, `input.fit`, `flatten`, `classes`), else from the names:
  * torchvision's and timm's VGG as theirs, conv1_1.weight as Oxford's. A VGG may lack
  * its deeper layers and its classifier; or have another classifier, `head` `mean`: see
@@ -68,10 +68,9 @@ typedef struct imp_model_options {
         *channels;     /* VGG: of each convolution, the first n_channels there are, */
     size_t n_channels; /* and nothing behind them; 0: by divisor */
     const size_t
-        *narrow; /* through how few numbers each of them goes; 0: it is one convolution.
-                    Else it is two, of low rank: its kernel to those numbers, without a
-                    ReLU, then 1 x 1 to its channels (Zhang, Zou, He & Sun 2016, section
-                    2.1). n_channels of them; NULL: all 0 */
+        *ranks; /* n_channels of them; 0: that convolution is one layer; else two,
+                            its kernel to so many numbers, without a ReLU, then 1 x 1 to its
+                            channels (Zhang, Zou, He & Sun 2016, section 2.1); NULL: all 0 */
     const size_t *hidden; /* MLP: widths between input and output */
     size_t n_hidden;
     bool features;    /* VGG: the convolutions alone */

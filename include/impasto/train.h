@@ -134,14 +134,15 @@ typedef struct imp_features_options {
         *channels;     /* of each convolution instead, at most the teacher's; borrowed
                                by the call */
     size_t n_channels; /* as many as there are to relu5_1; 0: by width */
-    const size_t *narrow; /* through how few numbers each convolution goes, as of
-                             imp_model_options; borrowed by the call */
-    size_t n_narrow; /* as many as there are to relu5_1; 0: none, or as the start's */
+    const size_t
+        *ranks; /* of each convolution, as of imp_model_options; borrowed by the call */
+    size_t n_ranks; /* as many as there are to relu5_1; 0: none, or as the start's */
     const imp_model
         *start;  /* go on from this network, which imp_features_model gave: its
                                channels, its weights; a convolution that is one layer there
-                               and narrow here is made two (split.c); borrowed; NULL: random
-                               weights */
+                               and has a rank here is split in two, with as little change as
+                               its answers to the teacher's maps allow; borrowed; NULL:
+                               random weights */
     size_t crop; /* side of what is learnt from, pixels: a multiple of 16, 16 to 1024 */
     size_t batch, steps; /* crops of a step; steps in all */
     double

@@ -157,23 +157,23 @@ static imp_status for_each_tensor(imp_ctx *ctx, imp_model *m, const imp_safetens
 }
 
 typedef struct widths { /* what the options point to */
-    size_t hidden[16], channels[IMP_MAX_LISTED], narrow[IMP_MAX_LISTED];
+    size_t hidden[16], channels[IMP_MAX_LISTED], ranks[IMP_MAX_LISTED];
 } widths;
 
 /* By a list of channels, else by a divisor, which the channels of VGG's first convolution
  * tell where the metadata does not. */
 static imp_status choose_channels(imp_ctx *ctx, const imp_safetensors *st,
     imp_naming naming, imp_model_options *o, widths *w) {
-    size_t n_narrow;
+    size_t n_ranks;
     o->channels = w->channels;
     imp_status s =
         imp_metadata_numbers(ctx, st, "channels", 1, w->channels, &o->n_channels);
-    if (!s) s = imp_metadata_numbers(ctx, st, "narrow", 0, w->narrow, &n_narrow);
-    if (!s && n_narrow && n_narrow != o->n_channels)
+    if (!s) s = imp_metadata_numbers(ctx, st, "ranks", 0, w->ranks, &n_ranks);
+    if (!s && n_ranks && n_ranks != o->n_channels)
         s = imp_fail(ctx, IMP_ERR_MODEL,
-            "%s: metadata narrow: expected as many numbers as channels, %zu, found %zu",
-            imp_safetensors_path(st), o->n_channels, n_narrow);
-    if (!s && n_narrow) o->narrow = w->narrow;
+            "%s: metadata ranks: expected as many numbers as channels, %zu, found %zu",
+            imp_safetensors_path(st), o->n_channels, n_ranks);
+    if (!s && n_ranks) o->ranks = w->ranks;
     const imp_safetensors_entry *first = imp_safetensors_find(
         st, naming == IMP_NAMES_OWN ? "conv1_1.weight" : "features.0.weight");
     size_t divisor = 1;

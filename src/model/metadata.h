@@ -27,7 +27,7 @@ bool imp_metadata_is_text(const char *text);
 typedef struct imp_metadata {
     imp_safetensors_pair pairs[IMP_METADATA_PAIRS];
     size_t n;
-    char numbers[4][80], channels[6 * IMP_MAX_LISTED], narrow[6 * IMP_MAX_LISTED];
+    char numbers[4][80], channels[6 * IMP_MAX_LISTED], ranks[6 * IMP_MAX_LISTED];
     char *labels; /* JSON, or NULL */
 } imp_metadata;
 

@@ -9,7 +9,7 @@
 #include "impasto/model.h"
 
 typedef enum imp_layer_kind {
-    IMP_LAYER_CONV, /* stride 1; with ReLU, but for a narrow one */
+    IMP_LAYER_CONV, /* stride 1; with ReLU, but for a factor */
     IMP_LAYER_POOL, /* 2 x 2, stride 2 */
     IMP_LAYER_FLATTEN,
     IMP_LAYER_MEAN,   /* over all places: a number a channel */
@@ -66,9 +66,9 @@ bool imp_zoo_has_head(const imp_model *m);
 imp_status imp_zoo_shapes(imp_ctx *ctx, imp_model *m);
 imp_status imp_zoo_allocate(imp_ctx *ctx, imp_model *m);
 bool imp_layer_has_weights(const imp_layer *l);
-/* Is it the first half of a convolution of low rank (imp_model_options, narrow)? Its name is then
- * "narrow5_1", and the convolution's own layer is the next one. */
-bool imp_layer_is_narrow(const imp_layer *l);
+/* Is it the first factor of a convolution of low rank (imp_model_options, ranks)? It is then called
+ * "factor5_1", and the next layer, of 1 x 1, is "conv5_1". */
+bool imp_layer_is_factor(const imp_layer *l);
 /* Number of the first layer of this name, or of this activation; n_layers: none. */
 size_t imp_zoo_find(const imp_model *m, const char *name);
 

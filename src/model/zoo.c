@@ -120,7 +120,7 @@ bool imp_layer_has_weights(const imp_layer *l) {
     return l->kind == IMP_LAYER_CONV || l->kind == IMP_LAYER_LINEAR;
 }
 
-bool imp_layer_is_narrow(const imp_layer *l) {
+bool imp_layer_is_factor(const imp_layer *l) {
     return l->kind == IMP_LAYER_CONV && !*l->activation;
 }
 
@@ -181,30 +181,30 @@ static imp_status build_mlp(imp_ctx *ctx, imp_model *m, const imp_model_options 
     return IMP_OK;
 }
 
-/* Layer i, a convolution, becomes two, its kernel to so many numbers, then 1 x 1. */
-static void split(imp_model *m, size_t i, size_t numbers) {
+/* Layer i, a convolution, becomes two factors of that rank. */
+static void split(imp_model *m, size_t i, size_t rank) {
     imp_layer *l = &m->layers[i];
     memmove(l + 1, l, (m->n_layers++ - i) * sizeof *l);
-    snprintf(l->name, sizeof l->name, "narrow%s", l[1].name + strlen("conv"));
+    snprintf(l->name, sizeof l->name, "factor%s", l[1].name + strlen("conv"));
     l->activation[0] = '\0';
-    l->outputs = numbers;
+    l->outputs = rank;
     l[1].kernel = 1;
     l[1].pad = 0;
 }
 
-static imp_status narrow(imp_ctx *ctx, imp_model *m, const imp_model_options *o) {
+static imp_status factor(imp_ctx *ctx, imp_model *m, const imp_model_options *o) {
     imp_layer *grown =
         realloc(m->layers, (m->n_layers + o->n_channels) * sizeof *grown);
     if (!grown) return imp_fail(ctx, IMP_ERR_LIMIT, "%s: no memory", m->architecture);
     m->layers = grown;
     for (size_t i = 0, n = 0; i < m->n_layers; i++) {
         if (m->layers[i].kind != IMP_LAYER_CONV) continue;
-        size_t numbers = o->narrow[n++];
-        if (numbers > IMP_MAX_CHANNELS)
+        size_t rank = o->ranks[n++];
+        if (rank > IMP_MAX_CHANNELS)
             return imp_fail(ctx, IMP_ERR_ARG,
-                "%s: narrow: %s: expected 0 to %d, found %zu", m->architecture,
-                m->layers[i].name, IMP_MAX_CHANNELS, numbers);
-        if (numbers) split(m, i++, numbers);
+                "%s: ranks: %s: expected 0 to %d, found %zu", m->architecture,
+                m->layers[i].name, IMP_MAX_CHANNELS, rank);
+        if (rank) split(m, i++, rank);
     }
     return IMP_OK;
 }
@@ -234,7 +234,7 @@ static imp_status list_channels(
             m->architecture, m->info.divisor);
     imp_zoo_cut(m, last + 1);
     m->info.listed = true;
-    return o->narrow ? narrow(ctx, m, o) : IMP_OK;
+    return o->ranks ? factor(ctx, m, o) : IMP_OK;
 }
 
 imp_status imp_zoo_build(imp_ctx *ctx, imp_model *m, const imp_model_options *o) {

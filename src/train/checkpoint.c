@@ -77,7 +77,7 @@ static void list_settings(const imp_features *job, settings *s) {
     add_whole(s, "start", hash_of(job->start, job->start ? job->start->n_tensors : 0));
     add_whole(s, "pictures", job->photos.count);
     add_list(s, "channels", job->channels, job->layers);
-    add_list(s, "narrow", job->narrow, job->layers);
+    add_list(s, "ranks", job->ranks, job->layers);
     add_whole(s, "crop", o->crop);
     add_whole(s, "batch", o->batch);
     add_whole(s, "steps", o->steps);

@@ -108,7 +108,7 @@ imp_status imp_features_create(imp_ctx *ctx, imp_features **out,
     imp_crops crops = {&job->photos, &teacher->info.input, options->crop,
         options->batch, options->augment, imp_random(options->seed, 1)};
     s = imp_features_channels(job);
-    if (!s) s = imp_features_student(job, job->narrow, &job->student);
+    if (!s) s = imp_features_student(job, job->ranks, &job->student);
     if (!s) s = make_room(job);
     if (!s && job->start) s = imp_picks_read(job);
     if (!s && photos->read) s = imp_loader_new(ctx, &job->loader, &crops);

@@ -5,26 +5,27 @@
  * teacher's maps, without its bias, in units, and the rows of U the first eigenvectors of the
  * mean of y y'. Then
  *
- *     W x  is nearest to  U' (U W) x   of all of that rank,
+ *     W x  is nearest to  U' (U W) x
  *
- * U W is the kernel to few numbers and U' the 1 x 1 kernel behind it. Learnt from random weights
- * such a pair takes several times as many steps as the whole kernel.
+ * of all kernels of that rank: U W is the first factor, U' the 1 x 1 kernel behind it. Two factors
+ * learnt from random weights take several times as many steps as one kernel.
  */
 #include "op/eigen.h"
 #include "train/train.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* Is convolution i of the start one layer that is to be two? */
 static bool is_split(const imp_features *job, const size_t *before, size_t i) {
-    return job->narrow[i] && !before[i];
+    return job->ranks[i] && !before[i];
 }
 
-/* The first tensor of convolution i in a network of such narrow places. */
-static size_t tensor_of(const size_t *narrow, size_t i) {
+/* The first tensor of convolution i in a network of such ranks. */
+static size_t tensor_of(const size_t *ranks, size_t i) {
     size_t t = 0;
-    for (size_t k = 0; k < i; k++) t += narrow[k] ? 4 : 2;
+    for (size_t k = 0; k < i; k++) t += ranks[k] ? 4 : 2;
     return t;
 }
 
@@ -39,7 +40,7 @@ static imp_status survey_answers(
         const imp_layer *layer = &whole->layers[l];
         if (layer->kind == IMP_LAYER_POOL)
             x = imp_pool2d(g, x, (imp_pool){IMP_POOL_MAX, 2, 2});
-        if (layer->kind != IMP_LAYER_CONV || imp_layer_is_narrow(layer)) continue;
+        if (layer->kind != IMP_LAYER_CONV || imp_layer_is_factor(layer)) continue;
         if (is_split(job, before, i)) {
             const imp_tensor *w = &whole->tensors[tensor_of(before, i)];
             imp_id kernel =
@@ -54,8 +55,8 @@ static imp_status survey_answers(
     return s ? s : imp_survey_run(job, v);
 }
 
-/* to[0..3]: kernel and bias to few numbers, those of the 1 x 1; from: kernel and bias. rows: the
- * eigenvectors, of which the last are the first. */
+/* to[0..3]: kernel and bias of the first factor, then of the second; from: kernel and bias. rows:
+ * the eigenvectors, by rising eigenvalues. */
 static void fill(const imp_tensor *from, const double *rows, imp_tensor *to) {
     const imp_shape *all = &from->shape, *few = &to[0].shape, *back = &to[2].shape;
     size_t C = all->n, K = few->n;
@@ -78,13 +79,20 @@ static void fill(const imp_tensor *from, const double *rows, imp_tensor *to) {
     }
 }
 
-/* moments: of the answers; destroyed. */
-static imp_status split(
-    imp_features *job, const imp_tensor *from, double *moments, imp_tensor *to) {
-    size_t C = from->shape.n;
-    double *rows = malloc((C * C + 2 * C) * sizeof *rows);
+/* moments: of the answers of convolution i; destroyed. */
+static imp_status split(imp_features *job, size_t i, const imp_tensor *from,
+    double *moments, imp_tensor *to) {
+    size_t C = from->shape.n, K = to[0].shape.n;
+    double *rows = malloc((C * C + 2 * C) * sizeof *rows), *values = rows + C * C;
+    double lost = 0, all = 0;
     if (!rows) return imp_fail(job->ctx, IMP_ERR_LIMIT, "train: no memory");
-    imp_eigen(C, moments, rows, rows + C * C, rows + C * C + C);
+    imp_eigen(C, moments, rows, values, values + C);
+    for (size_t k = 0; k < C; k++) {
+        all += fmax(values[k], 0);
+        if (k + K < C) lost += fmax(values[k], 0);
+    }
+    imp_note(job->ctx, "%s: rank %zu of %zu leaves out %.3f of its answers' energy",
+        imp_features_layer(job->teacher, i), K, C, lost / fmax(all, 1e-300));
     fill(from, rows, to);
     free(rows);
     return IMP_OK;
@@ -100,9 +108,9 @@ static imp_status take(
     if (!s && splits) s = survey_answers(job, whole, before, &v);
     for (size_t i = 0, n = 0; i < job->layers && !s; i++) {
         const imp_tensor *from = &whole->tensors[tensor_of(before, i)];
-        imp_tensor *to = &job->student->tensors[tensor_of(job->narrow, i)];
+        imp_tensor *to = &job->student->tensors[tensor_of(job->ranks, i)];
         if (is_split(job, before, i)) {
-            s = split(job, from, v.moments[n++], to);
+            s = split(job, i, from, v.moments[n++], to);
             continue;
         }
         for (size_t k = 0; k < (before[i] ? 4 : 2); k++)

@@ -9,7 +9,7 @@
  *
  *     W(o,i) u(o) / v(i)  and  b(o) u(o)
  *
- * is the same network in the teacher's own units. The numbers inside a convolution of low rank
+ * is the same network in the teacher's own units. The rank inside a convolution of low rank
  * have the unit 1.
  */
 #include "train/train.h"
@@ -48,18 +48,18 @@ static size_t kept_of(size_t convolution, size_t channels, double width) {
     return n ? n : 1;
 }
 
-size_t imp_features_widths(const imp_model *m, size_t *channels, size_t *narrow) {
-    size_t n = 0, numbers = 0;
+size_t imp_features_widths(const imp_model *m, size_t *channels, size_t *ranks) {
+    size_t n = 0, rank = 0;
     for (size_t l = 0; l < m->n_layers && n < IMP_FEATURES_LAYERS; l++) {
         const imp_layer *layer = &m->layers[l];
         if (layer->kind != IMP_LAYER_CONV) continue;
-        if (imp_layer_is_narrow(layer)) {
-            numbers = layer->outputs;
+        if (imp_layer_is_factor(layer)) {
+            rank = layer->outputs;
             continue;
         }
         channels[n] = layer->outputs;
-        narrow[n++] = numbers;
-        numbers = 0;
+        ranks[n++] = rank;
+        rank = 0;
     }
     return n;
 }
@@ -67,15 +67,13 @@ size_t imp_features_widths(const imp_model *m, size_t *channels, size_t *narrow)
 /* The start's, the options', or by width. */
 static void choose_widths(imp_features *job) {
     const imp_features_options *o = &job->options;
-    if (job->start) {
-        imp_features_widths(job->start, job->channels, job->narrow);
-    }
+    if (job->start) imp_features_widths(job->start, job->channels, job->ranks);
     for (size_t i = 0; i < job->layers; i++) {
         size_t all = job->teacher->tensors[2 * i].shape.n;
         if (!job->start)
             job->channels[i] =
                 o->n_channels ? o->channels[i] : kept_of(i, all, o->width);
-        if (o->n_narrow && !job->narrow[i]) job->narrow[i] = o->narrow[i];
+        if (o->n_ranks && !job->ranks[i]) job->ranks[i] = o->ranks[i];
     }
 }
 
@@ -103,15 +101,15 @@ static imp_status check_depth(const imp_features *job) {
         return imp_fail(job->ctx, IMP_ERR_ARG,
             "channels: expected %zu, one a convolution to " LAST ", found %zu",
             job->layers, o->n_channels);
-    if (o->n_narrow && o->n_narrow != job->layers)
+    if (o->n_ranks && o->n_ranks != job->layers)
         return imp_fail(job->ctx, IMP_ERR_ARG,
-            "narrow: expected %zu, one a convolution to " LAST ", found %zu",
-            job->layers, o->n_narrow);
-    for (size_t i = 0; i < o->n_narrow && start; i++)
-        if (widths[1][i] && o->narrow[i] != widths[1][i])
+            "ranks: expected %zu, one a convolution to " LAST ", found %zu",
+            job->layers, o->n_ranks);
+    for (size_t i = 0; i < o->n_ranks && start; i++)
+        if (widths[1][i] && o->ranks[i] != widths[1][i])
             return imp_fail(job->ctx, IMP_ERR_ARG,
-                "narrow: %s: expected %zu, as the start has it, found %zu",
-                imp_features_layer(teacher, i), widths[1][i], o->narrow[i]);
+                "ranks: %s: expected %zu, as the start has it, found %zu",
+                imp_features_layer(teacher, i), widths[1][i], o->ranks[i]);
     return IMP_OK;
 }
 
@@ -124,16 +122,20 @@ imp_status imp_features_channels(imp_features *job) {
             s = imp_fail(job->ctx, job->start ? IMP_ERR_MODEL : IMP_ERR_ARG,
                 "channels: %s: expected 1 to %zu, found %zu",
                 imp_features_layer(job->teacher, i), all, n);
+        else if (job->ranks[i] > n)
+            s = imp_fail(job->ctx, IMP_ERR_ARG,
+                "ranks: %s: expected 0 to %zu, found %zu",
+                imp_features_layer(job->teacher, i), n, job->ranks[i]);
     }
     return s;
 }
 
 imp_status imp_features_student(
-    const imp_features *job, const size_t *narrow, imp_model **out) {
+    const imp_features *job, const size_t *ranks, imp_model **out) {
     imp_model_options o = {.architecture = job->teacher->architecture,
         .channels = job->channels,
         .n_channels = job->layers,
-        .narrow = narrow,
+        .ranks = ranks,
         .seed = job->options.seed};
     imp_status s = imp_model_init(job->ctx, out, &o);
     if (s) return s;
@@ -229,7 +231,7 @@ static imp_status describe(imp_features *job, bool whole) {
         }
         imp_id before = x = add_convolution(job, graph, layer, t, x);
         t += 2;
-        if (imp_layer_is_narrow(layer)) continue;
+        if (imp_layer_is_factor(layer)) continue;
         i++;
         x = whole ? imp_relu(g, before) : targets[i];
         add_losses(graph, layer->activation, whole, before, x, targets[i]);
@@ -281,8 +283,8 @@ void imp_features_copy(
                     *next = v; /* of what the layer sees; of its map */
     for (size_t l = 0, t = 0; l < to->n_layers; l++) {
         if (!imp_layer_has_weights(&to->layers[l])) continue;
-        bool narrow = imp_layer_is_narrow(&to->layers[l]);
-        const imp_picks *u = narrow ? NULL : ++next;
+        bool factor = imp_layer_is_factor(&to->layers[l]);
+        const imp_picks *u = factor ? NULL : ++next;
         for (size_t k = 0; k < 2; k++, t++) {
             memcpy(to->tensors[t].blocked, from->tensors[t].blocked,
                 imp_blocked_count(to->tensors[t].shape) * sizeof(float));
@@ -293,7 +295,7 @@ void imp_features_copy(
 }
 
 imp_status imp_features_model(const imp_features *job, imp_model **out) {
-    imp_status s = imp_features_student(job, job->narrow, out);
+    imp_status s = imp_features_student(job, job->ranks, out);
     if (s) return s;
     imp_features_copy(job, job->student, *out, false);
     s = imp_picks_write(job, &(*out)->taught);

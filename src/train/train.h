@@ -117,11 +117,10 @@ imp_status imp_loader_take(
 
 /* --- features.c, student.c, survey.c, split.c, checkpoint.c --- */
 
-#define IMP_FEATURES_LAYERS 16 /* convolutions at most */
-#define IMP_FEATURES_TENSORS                                                           \
-    (4 * IMP_FEATURES_LAYERS) /* where all go through few numbers */
-#define IMP_FEATURES_POINTS 101
-#define IMP_FEATURES_HELD   2 /* batches held out */
+#define IMP_FEATURES_LAYERS  16                        /* convolutions at most */
+#define IMP_FEATURES_TENSORS (4 * IMP_FEATURES_LAYERS) /* where all have ranks */
+#define IMP_FEATURES_POINTS  101
+#define IMP_FEATURES_HELD    2 /* batches held out */
 
 /* What of a map of the teacher is learnt: n of its channels, each times a factor, one over its
  * unit. values: 1, n, 2, 1, as imp_select wants it: the channels, then the factors. */
@@ -151,7 +150,7 @@ struct imp_features {
     imp_features_options options;
     size_t layers;                        /* convolutions */
     size_t channels[IMP_FEATURES_LAYERS]; /* the student's, as of imp_model_options */
-    size_t narrow[IMP_FEATURES_LAYERS];
+    size_t ranks[IMP_FEATURES_LAYERS];
     size_t whole_from;
     imp_picks
         picks[IMP_FEATURES_LAYERS + 1]; /* of the input, then of each convolution */
@@ -172,15 +171,14 @@ struct imp_features {
 
 /* The name of the activation of convolution i, as the teacher has it; NULL: beyond relu5_1. */
 const char *imp_features_layer(const imp_model *teacher, size_t i);
-/* How many channels each convolution of the student has, and through how few numbers it goes.
- * Errors: IMP_ERR_ARG; IMP_ERR_MODEL of a start. */
+/* Channels and ranks of the student's convolutions. Errors: IMP_ERR_ARG; IMP_ERR_MODEL of a
+ * start. */
 imp_status imp_features_channels(imp_features *job);
-/* The student with random weights; narrow: of each convolution. */
+/* The student with random weights; ranks: of each convolution. */
 imp_status imp_features_student(
-    const imp_features *job, const size_t *narrow, imp_model **out);
-/* Channels of a model's convolutions, and through how few numbers each goes (0: it is one
- * layer). Returns how many there are. */
-size_t imp_features_widths(const imp_model *m, size_t *channels, size_t *narrow);
+    const imp_features *job, const size_t *ranks, imp_model **out);
+/* Channels and ranks of a model's convolutions (imp_model_options). Returns how many there are. */
+size_t imp_features_widths(const imp_model *m, size_t *channels, size_t *ranks);
 /* Build and plan the graph of the part that the job is in. */
 imp_status imp_features_build(imp_features *job);
 /* The bytes of the larger one of both parts' graphs. */
