@@ -56,15 +56,16 @@ static imp_status survey_answers(
 }
 
 /* to[0..3]: kernel and bias of the first factor, then of the second; from: kernel and bias. rows:
- * the eigenvectors, by rising eigenvalues. */
-static void fill(const imp_tensor *from, const double *rows, imp_tensor *to) {
+ * the eigenvectors, of which order names the first. */
+static void fill(const imp_tensor *from, const double *rows, const size_t *order,
+    imp_tensor *to) {
     const imp_shape *all = &from->shape, *few = &to[0].shape, *back = &to[2].shape;
     size_t C = all->n, K = few->n;
     memset(to[1].blocked, 0, imp_blocked_count(to[1].shape) * sizeof(float));
     memcpy(
         to[3].blocked, from[1].blocked, imp_blocked_count(to[3].shape) * sizeof(float));
     for (size_t k = 0; k < K; k++) {
-        const double *u = rows + (C - 1 - k) * C;
+        const double *u = rows + order[k] * C;
         for (size_t o = 0; o < C; o++)
             to[2].blocked[imp_weight_offset(back, o, k, 0, 0)] = (float)u[o];
         for (size_t i = 0; i < all->c; i++)
@@ -79,23 +80,41 @@ static void fill(const imp_tensor *from, const double *rows, imp_tensor *to) {
     }
 }
 
+/* The K largest of C values, none of them negative; each is set to -1. Returns their sum. */
+static double take_largest(double *values, size_t C, size_t K, size_t *order) {
+    double sum = 0;
+    for (size_t k = 0; k < K; k++) {
+        order[k] = 0;
+        for (size_t i = 1; i < C; i++)
+            if (values[i] > values[order[k]]) order[k] = i;
+        sum += values[order[k]];
+        values[order[k]] = -1;
+    }
+    return sum;
+}
+
 /* moments: of the answers of convolution i; destroyed. */
 static imp_status split(imp_features *job, size_t i, const imp_tensor *from,
     double *moments, imp_tensor *to) {
     size_t C = from->shape.n, K = to[0].shape.n;
     double *rows = malloc((C * C + 2 * C) * sizeof *rows), *values = rows + C * C;
-    double lost = 0, all = 0;
-    if (!rows) return imp_fail(job->ctx, IMP_ERR_LIMIT, "train: no memory");
-    imp_eigen(C, moments, rows, values, values + C);
-    for (size_t k = 0; k < C; k++) {
-        all += fmax(values[k], 0);
-        if (k + K < C) lost += fmax(values[k], 0);
+    size_t *order = malloc(K * sizeof *order);
+    double all = 0;
+    imp_status s = IMP_OK;
+    if (!rows || !order) {
+        s = imp_fail(job->ctx, IMP_ERR_LIMIT, "train: no memory");
+        goto done;
     }
+    imp_eigen(C, moments, rows, values, values + C);
+    for (size_t k = 0; k < C; k++) all += values[k] = fmax(values[k], 0);
+    double kept = take_largest(values, C, K, order);
     imp_note(job->ctx, "%s: rank %zu of %zu leaves out %.3f of its answers' energy",
-        imp_features_layer(job->teacher, i), K, C, lost / fmax(all, 1e-300));
-    fill(from, rows, to);
+        imp_features_layer(job->teacher, i), K, C, 1 - kept / fmax(all, 1e-300));
+    fill(from, rows, order, to);
+done:
+    free(order);
     free(rows);
-    return IMP_OK;
+    return s;
 }
 
 /* All tensors of whole to the student, in units already. */
