@@ -2,8 +2,9 @@
  *
  * threads.c: a small pool. Tasks are handed out by an atomic counter, so the pool balances
  * itself; since a task owns its outputs, who does it makes no difference to the result. An
- * idle thread spins for a moment, then sleeps: quiet when there is nothing to do, and
- * seven threads on two processors do not wait for one another by burning both.
+ * idle thread spins for about a millisecond, then sleeps: between two layers it stays awake, and
+ * is quiet when there is nothing to do. Where there are more threads than processors it spins for
+ * a moment only: seven threads on two do not wait for one another by burning both.
  *
  * The counter is a ticket: the round (which call of imp_parallel) above, the tasks that
  * nobody has taken below. A task is taken by a compare-and-swap, which fails if the round is
@@ -18,10 +19,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define SPINS 2000
+#define SPINS         40000
+#define SPINS_CROWDED 2000
 
 struct imp_pool_of_threads {
     int n; /* threads, the caller's one included */
+    int spins;
     pthread_t *thread;
     pthread_mutex_t mutex;
     pthread_cond_t work, done;
@@ -76,7 +79,7 @@ static void run_tasks(imp_threads *t, unsigned round, int id) {
 /* Wait for a round other than *seen, which becomes it; false: quit. */
 static bool wait_for_round(imp_threads *t, unsigned *seen) {
     unsigned old = *seen;
-    for (int i = 0; i < SPINS; i++) {
+    for (int i = 0; i < t->spins; i++) {
         *seen = round_of(atomic_load(&t->ticket));
         if (*seen != old) return true;
         relax();
@@ -103,6 +106,7 @@ imp_threads *imp_threads_new(int n) {
     imp_threads *t = calloc(1, sizeof *t);
     if (!t) return NULL;
     t->n = 1;
+    t->spins = n > imp_threads_default() ? SPINS_CROWDED : SPINS;
     pthread_mutex_init(&t->mutex, NULL);
     pthread_cond_init(&t->work, NULL);
     pthread_cond_init(&t->done, NULL);
@@ -143,7 +147,7 @@ int imp_threads_count(const imp_threads *t) {
 }
 
 static void wait_for_tasks(imp_threads *t) {
-    for (int i = 0; i < SPINS; i++) {
+    for (int i = 0; i < t->spins; i++) {
         if (atomic_load(&t->left) == 0) return;
         relax();
     }

@@ -57,8 +57,8 @@ static imp_status survey_answers(
 
 /* to[0..3]: kernel and bias of the first factor, then of the second; from: kernel and bias. rows:
  * the eigenvectors, of which order names the first. */
-static void fill(const imp_tensor *from, const double *rows, const size_t *order,
-    imp_tensor *to) {
+static void fill(
+    const imp_tensor *from, const double *rows, const size_t *order, imp_tensor *to) {
     const imp_shape *all = &from->shape, *few = &to[0].shape, *back = &to[2].shape;
     size_t C = all->n, K = few->n;
     memset(to[1].blocked, 0, imp_blocked_count(to[1].shape) * sizeof(float));
