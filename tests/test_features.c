@@ -530,6 +530,40 @@ static void splits_a_start(void **state) {
     imp_model_free(start);
 }
 
+/* Of rank 1 is left what answers most, whichever channel that is. */
+static void split_keeps_the_strongest(void **state) {
+    (void)state;
+    static const size_t widths[13] = {3, 2, 4, 3, 6, 4, 4, 4, 8, 8, 8, 5, 8};
+    static const size_t ranks[13] = {[11] = 1};
+    imp_features_options o = quick(1), more = quick(1);
+    o.channels = widths;
+    o.n_channels = 13;
+    imp_features *job = make_job(ctx, &o);
+    for (size_t strong = 0; strong < 5; strong++) {
+        imp_model *start = from_file(job), *model;
+        imp_tensor *conv4_4 = &start->tensors[22];
+        for (size_t k = 0; k < 8 * 9; k++)
+            conv4_4->blocked[imp_weight_offset(
+                &conv4_4->shape, strong, k / 9, k % 9 / 3, k % 3)] *= 1000;
+        more.start = start;
+        more.ranks = ranks;
+        more.n_ranks = 13;
+        imp_features *next = make_job(ctx, &more);
+        assert_int_equal(imp_features_model(next, &model), IMP_OK);
+        for (size_t k = 0; k < 8 * 9; k++) {
+            size_t c = k / 9, h = k % 9 / 3, w = k % 3;
+            double product = weight(&model->tensors[24], strong, 0, 0, 0) *
+                             weight(&model->tensors[22], 0, c, h, w);
+            double expected = weight(conv4_4, strong, c, h, w);
+            assert_true(fabs(product - expected) <= 1e-2 * (1 + fabs(expected)));
+        }
+        imp_model_free(model);
+        imp_features_free(next);
+        imp_model_free(start);
+    }
+    imp_features_free(job);
+}
+
 /* --- what is refused --- */
 
 static void bad_options(void **state) {
@@ -703,6 +737,7 @@ int main(void) {
         cmocka_unit_test(resumes),
         cmocka_unit_test(goes_on_from_a_network),
         cmocka_unit_test(splits_a_start),
+        cmocka_unit_test(split_keeps_the_strongest),
         cmocka_unit_test(bad_options),
         cmocka_unit_test(bad_widths_and_starts),
         cmocka_unit_test(diverges),
