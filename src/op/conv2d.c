@@ -121,6 +121,9 @@ typedef struct pixels {
     size_t stride, pad;
     imp_padding padding;
     size_t origin; /* backward: padded coordinate of the grid's first pixel */
+    const uint16_t
+        *mask; /* backward: of the sample's ReLU; NULL: none, or applied already */
+    const imp_kernels *kernels;
 } pixels;
 
 #define ABSENT SIZE_MAX
@@ -143,11 +146,20 @@ static size_t backward_source(const pixels *s, size_t in, size_t k, size_t n) {
 
 typedef size_t (*source_fn)(const pixels *s, size_t i, size_t k, size_t n);
 
+/* `run` pixels of 16 channels from number `from` of the map on. */
+static inline void copy_pixels(const pixels *s, size_t from, size_t run, float *a) {
+    const float *map = s->map + from * 16;
+    if (s->mask)
+        s->kernels->mask(run * 16, map, s->mask + from, a, false);
+    else
+        memcpy(a, map, run * 16 * sizeof(float));
+}
+
 /* One tap (16 channels of block cb, kernel position kh, kw) of `rows` pixels from grid row
  * i, column j on. */
 static inline void pack_tap(const pixels *s, source_fn source, size_t i, size_t j,
     size_t rows, size_t cb, size_t kh, size_t kw, float *a) {
-    const float *map = s->map + cb * s->h * s->w * 16;
+    size_t map = cb * s->h * s->w;
     while (rows > 0) {
         size_t run = imp_least(s->wide - j, rows);
         size_t h = source(s, i, kh, s->h);
@@ -155,14 +167,14 @@ static inline void pack_tap(const pixels *s, source_fn source, size_t i, size_t 
         if (h == ABSENT)
             memset(a, 0, run * 16 * sizeof(float));
         else if (first != ABSENT && last != ABSENT && last - first == run - 1)
-            memcpy(a, map + (h * s->w + first) * 16, run * 16 * sizeof(float));
+            copy_pixels(s, map + h * s->w + first, run, a);
         else
             for (size_t r = 0; r < run; r++) {
                 size_t w = source(s, j + r, kw, s->w);
                 if (w == ABSENT)
                     memset(a + r * 16, 0, 16 * sizeof(float));
                 else
-                    memcpy(a + r * 16, map + (h * s->w + w) * 16, 16 * sizeof(float));
+                    copy_pixels(s, map + h * s->w + w, 1, a + r * 16);
             }
         a += run * 16;
         rows -= run;
@@ -360,9 +372,9 @@ static void conv2d_forward(const imp_call *c) {
     }
 }
 
-/* dX, or dXpad: grid is c->in[0] or it with its border. */
-static void input_gradient(
-    const imp_call *c, const imp_shape *grid, float *dx, bool add) {
+/* dX, or dXpad: grid is c->in[0] or it with its border. mask: of dY's ReLU, or NULL. */
+static void input_gradient(const imp_call *c, const imp_shape *grid,
+    const uint16_t *mask, float *dx, bool add) {
     const imp_conv *a = &((const imp_conv_attr *)c->attr)->conv;
     const imp_shape *y = &c->out;
     pixels sources[SAMPLES_AT_ONCE];
@@ -378,7 +390,9 @@ static void input_gradient(
                 .kw = c->in[1].w,
                 .wide = grid->w,
                 .stride = a->stride,
-                .origin = a->padding == IMP_PAD_ZERO ? a->pad : 0};
+                .origin = a->padding == IMP_PAD_ZERO ? a->pad : 0,
+                .mask = mask ? mask + (n0 + i) * map_count(y) / 16 : NULL,
+                .kernels = c->ctx->kernels};
         imp_product p = {.gemm = {.pack = pack_backward,
                              .taps = imp_round16(y->c) / 16 * c->in[1].h * c->in[1].w,
                              .b = c->scratch,
@@ -425,17 +439,20 @@ static void fold_border(const imp_call *c, const float *padded) {
     imp_parallel(c->ctx, c->in[0].n * imp_round16(c->in[0].c) / 16, fold_task, &j);
 }
 
-static void input_gradient_direct(const imp_call *c) {
+/* masked: dY has been masked already. */
+static void input_gradient_direct(const imp_call *c, bool masked) {
     const imp_conv *a = &((const imp_conv_attr *)c->attr)->conv;
+    bool relu = ((const imp_conv_attr *)c->attr)->relu;
+    const uint16_t *mask = relu && !masked ? c->saved : NULL;
     if (a->padding == IMP_PAD_ZERO) {
-        input_gradient(c, &c->in[0], c->dx[0], c->add[0]);
+        input_gradient(c, &c->in[0], mask, c->dx[0], c->add[0]);
         return;
     }
     imp_shape grid = c->in[0];
     grid.h += 2 * a->pad;
     grid.w += 2 * a->pad;
     float *padded = (float *)c->scratch + imp_transposed_count(&c->in[1]);
-    input_gradient(c, &grid, padded, false);
+    input_gradient(c, &grid, mask, padded, false);
     fold_border(c, padded);
 }
 
@@ -467,14 +484,14 @@ static void input_gradient_narrow(const imp_call *c, bool masked) {
     if (replicate) fold_border(c, padded);
 }
 
-/* A pooled convolution (frozen weights) has its gradient unpooled on the way. */
+/* Where the weights are frozen, dY is masked, and that of a pooled convolution unpooled, on the
+ * way. */
 static void conv2d_backward(const imp_call *c) {
     const imp_conv_attr *a = c->attr;
     imp_winograd w;
     bool winograd = backward_by_winograd(c, &w);
     bool narrow = imp_narrow_fits(&a->conv, &c->in[1]);
-    bool on_the_way = (winograd || narrow) && !c->dx[1] && !c->dx[2];
-    bool mask_here = a->relu && !a->pool && !on_the_way;
+    bool mask_here = a->relu && !a->pool && (c->dx[1] || c->dx[2]);
     if (mask_here)
         imp_mask_gradient(c->ctx, imp_blocked_count(c->out), c->dy, c->saved);
     if (c->dx[2]) imp_bias_gradient(c->ctx, &c->out, c->dy, c->dx[2], c->add[2]);
@@ -484,7 +501,7 @@ static void conv2d_backward(const imp_call *c) {
     else if (c->dx[0] && narrow)
         input_gradient_narrow(c, mask_here);
     else if (c->dx[0])
-        input_gradient_direct(c);
+        input_gradient_direct(c, mask_here);
 }
 
 const imp_op imp_op_conv2d = {"conv2d", false, conv2d_shape, conv2d_need,

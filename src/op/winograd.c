@@ -6,22 +6,25 @@
  *   few weights (the wide layers): all of U is made first; then a task is a block of tiles:
  *     V of the block, and for each group of panels M and y. V and M are the thread's own.
  *   many weights (the deep layers): a group of tiles' V is made first, shared; then a task is
- *     a group of panels: U of them, block by block of channels, M and y. U and M are the
- *     thread's own.
+ *     a group of panels and a piece of those tiles: U of the panels, block by block of
+ *     channels, M and y. U and M are the thread's own.
  *
- * An output is made by one task, its sum over the channels in ascending order, whatever the
- * blocks are: the bits depend on the tile's size alone.
+ * Blocks and pieces are cut so that the threads end together. An output is made by one task, its
+ * sum over the channels in ascending order, whatever the cuts are: the bits depend on the tile's
+ * size alone.
  */
 #include "op/winograd.h"
 
 #include <string.h>
 
-#define FEW_WEIGHTS  (128 * 128)       /* c k: U of 64 x that is 4 MiB */
+#define FEW_WEIGHTS  (160 * 160)       /* c k: U of 64 x that is 6 MiB */
 #define BLOCK_TILES  ((size_t)56)      /* of few weights */
 #define BLOCK_FLOATS ((size_t)1 << 19) /* and V of a block: 2 MiB at most */
 #define GROUP_FLOATS ((size_t)1 << 22) /* V of a group of tiles: 16 MiB */
 #define DEPTH        256               /* channels of U at a time, of many weights */
 #define PANELS       2                 /* of 16 outputs, of M at a time */
+#define TASK_TILES   5 /* what a task costs besides, in tiles: U's transform */
+#define PIECES       4 /* of a group's tiles, at most */
 #define PAD          48 /* floats between the planes of xi: else all meet in one cache set */
 
 typedef struct job {
@@ -39,6 +42,7 @@ typedef struct job {
     size_t block;        /* tiles of V at most: a multiple of that */
     size_t depth;        /* blocks of channels of U at a time */
     size_t first, count; /* many weights: the group's tiles */
+    size_t piece;        /* and how many of them a task has */
     float *u, *v;        /* shared: U where few, V where many */
 } job;
 
@@ -65,6 +69,35 @@ size_t imp_winograd_tile(const imp_ctx *ctx, const imp_winograd *p) {
 
 static bool few_weights(const job *j) {
     return j->c * j->k * 256 <= FEW_WEIGHTS;
+}
+
+/* How long n threads take for all tiles, in tiles, when a task has `each` of them. */
+static size_t duration(size_t n, size_t all, size_t each) {
+    size_t full = all / each, rest = all % each, rounds = full / n;
+    if (full % n) return (rounds + 1) * (each + TASK_TILES);
+    return rounds * (each + TASK_TILES) + (rest ? rest + TASK_TILES : 0);
+}
+
+/* Tiles of a task, full register tiles, at most so many, with which the threads end first. */
+static size_t even_block(const imp_ctx *ctx, size_t all, size_t most) {
+    size_t mr = ctx->kernels->mr, n = (size_t)imp_threads_count(ctx->threads);
+    size_t best = most;
+    for (size_t b = most; b >= most / 2 && b >= mr; b -= mr)
+        if (duration(n, all, b) < duration(n, all, best)) best = b;
+    return best;
+}
+
+/* The same for the tiles of groups of panels. */
+static size_t even_piece(const imp_ctx *ctx, size_t count, size_t groups) {
+    size_t mr = ctx->kernels->mr, n = (size_t)imp_threads_count(ctx->threads);
+    size_t best = count, least = SIZE_MAX;
+    for (size_t pieces = 1; pieces <= PIECES; pieces++) {
+        size_t piece = imp_divide_up(imp_divide_up(count, pieces), mr) * mr;
+        size_t tasks = groups * imp_divide_up(count, piece);
+        size_t time = imp_divide_up(tasks, n) * (piece + TASK_TILES);
+        if (time < least) least = time, best = piece;
+    }
+    return best;
 }
 
 static job new_job(const imp_ctx *ctx, const imp_winograd *p) {
@@ -94,6 +127,7 @@ static job new_job(const imp_ctx *ctx, const imp_winograd *p) {
     block = block < k->mr ? k->mr : block / k->mr * k->mr; /* register tiles are full */
     j.block = imp_divide_up(j.all, imp_divide_up(j.all, block));
     j.block = imp_divide_up(j.block, k->mr) * k->mr;
+    if (few) j.block = even_block(ctx, j.all, j.block);
     j.group = k->mr;
     j.depth = few ? j.c : imp_least(j.c, DEPTH / 16);
     return j;
@@ -266,15 +300,18 @@ static void input_task(void *arg, size_t task, int thread) {
 static void panels_task(void *arg, size_t task, int thread) {
     const job *j = arg;
     float *u = imp_call_scratch(j->call, thread), *m = u + PANELS * u_panel(j);
-    size_t panel = task * PANELS, n = imp_least(j->k - panel, PANELS);
+    size_t pieces = imp_divide_up(j->count, j->piece);
+    size_t panel = task / pieces * PANELS, n = imp_least(j->k - panel, PANELS);
+    size_t at = task % pieces * j->piece, count = imp_least(j->count - at, j->piece);
+    const float *v = j->v + at * j->c * 16; /* whole register tiles lie before it */
     for (size_t cb = 0; cb < j->c; cb += j->depth) {
         size_t depth = imp_least(j->c - cb, j->depth);
         for (size_t i = 0; i < n; i++)
             transform_weights(j, panel + i, cb, depth, u + i * u_panel(j));
-        multiply(j, u, n, j->v, cb, depth, j->count, m);
+        multiply(j, u, n, v, cb, depth, count, m);
     }
     for (size_t i = 0; i < n; i++)
-        transform_output(j, panel + i, m + i * j->block * 16, j->first, j->count);
+        transform_output(j, panel + i, m + i * j->block * 16, j->first + at, count);
 }
 
 void imp_winograd_run(const imp_call *c, const imp_winograd *p) {
@@ -290,6 +327,8 @@ void imp_winograd_run(const imp_call *c, const imp_winograd *p) {
     for (j.first = 0; j.first < j.all; j.first += j.block) {
         j.count = imp_least(j.all - j.first, j.block);
         imp_parallel(c->ctx, j.c * imp_divide_up(j.count, INPUT_TILES), input_task, &j);
-        imp_parallel(c->ctx, imp_divide_up(j.k, PANELS), panels_task, &j);
+        size_t groups = imp_divide_up(j.k, PANELS);
+        j.piece = even_piece(c->ctx, j.count, groups);
+        imp_parallel(c->ctx, groups * imp_divide_up(j.count, j.piece), panels_task, &j);
     }
 }
