@@ -333,6 +333,39 @@ static void teacher_through_factors(void **state) {
     }
 }
 
+/* A teacher may have factors itself. */
+static void teacher_of_low_rank(void **state) {
+    (void)state;
+    static const size_t widths[13] = {3, 2, 4, 3, 6, 4, 4, 4, 8, 8, 8, 8, 18};
+    static const size_t ranks[13] = {[1] = 2, [3] = 2, [12] = 3};
+    imp_features *job, *again;
+    imp_photos photos = photos_of(&shown);
+    imp_features_options o = quick(2);
+    o.width = 0.5;
+    imp_model *m = make_model((imp_model_options){.architecture = "vgg19",
+        .channels = widths,
+        .n_channels = 13,
+        .ranks = ranks,
+        .seed = 2});
+    assert_int_equal(imp_features_new(ctx, &job, m, &photos, &o), IMP_OK);
+    steps(ctx, job, 1);
+    for (size_t i = 0; i < 13; i++) assert_int_equal(job->picks[i + 1].of, widths[i]);
+    assert_int_equal(job->student->tensors[24].shape.n, 9);
+    assert_int_equal(
+        imp_features_checkpoint(job, in_folder("low rank"), false), IMP_OK);
+    assert_int_equal(
+        imp_features_resume(ctx, &again, m, &photos, &o, in_folder("low rank")),
+        IMP_OK);
+    imp_features_free(again);
+    m->tensors[m->n_tensors - 1].blocked[0] +=
+        1; /* the last bias is of the teacher too */
+    assert_failed(
+        imp_features_resume(ctx, &again, m, &photos, &o, in_folder("low rank")),
+        IMP_ERR_MODEL, "metadata teacher");
+    imp_features_free(job);
+    imp_model_free(m);
+}
+
 static void model_is_an_ordinary_one(void **state) {
     (void)state;
     imp_features_options o = quick(2);
@@ -732,6 +765,7 @@ int main(void) {
         cmocka_unit_test(learns),
         cmocka_unit_test(teacher_is_its_own_best_student),
         cmocka_unit_test(teacher_through_factors),
+        cmocka_unit_test(teacher_of_low_rank),
         cmocka_unit_test(model_is_an_ordinary_one),
         cmocka_unit_test(threads_change_no_bit),
         cmocka_unit_test(resumes),

@@ -73,7 +73,7 @@ static imp_status make_room(imp_features *job) {
     size_t widest = 0;
     for (size_t i = 0; i <= job->layers; i++) {
         imp_picks *p = &job->picks[i];
-        p->of = i ? job->teacher->tensors[2 * i - 2].shape.n : 3;
+        p->of = i ? job->all[i - 1] : 3;
         p->n = i ? job->channels[i - 1] : 3;
         p->values = malloc(2 * p->n * sizeof(float));
         if (!p->values) return imp_fail(job->ctx, IMP_ERR_LIMIT, "train: no memory");
@@ -105,6 +105,7 @@ imp_status imp_features_create(imp_ctx *ctx, imp_features **out,
     job->options = *options;
     job->whole_from = (size_t)(options->alone * (double)options->steps + 0.5);
     while (imp_features_layer(teacher, job->layers)) job->layers++;
+    imp_features_widths(teacher, job->all, job->all_ranks);
     imp_crops crops = {&job->photos, &teacher->info.input, options->crop,
         options->batch, options->augment, imp_random(options->seed, 1)};
     s = imp_features_channels(job);

@@ -22,13 +22,6 @@ static bool is_split(const imp_features *job, const size_t *before, size_t i) {
     return job->ranks[i] && !before[i];
 }
 
-/* The first tensor of convolution i in a network of such ranks. */
-static size_t tensor_of(const size_t *ranks, size_t i) {
-    size_t t = 0;
-    for (size_t k = 0; k < i; k++) t += ranks[k] ? 4 : 2;
-    return t;
-}
-
 /* A survey of the answers of those that are split. whole: the start, in units. */
 static imp_status survey_answers(
     imp_features *job, const imp_model *whole, const size_t *before, imp_survey *v) {
@@ -42,7 +35,7 @@ static imp_status survey_answers(
             x = imp_pool2d(g, x, (imp_pool){IMP_POOL_MAX, 2, 2});
         if (layer->kind != IMP_LAYER_CONV || imp_layer_is_factor(layer)) continue;
         if (is_split(job, before, i)) {
-            const imp_tensor *w = &whole->tensors[tensor_of(before, i)];
+            const imp_tensor *w = &whole->tensors[imp_features_tensor(before, i)];
             imp_id kernel =
                 imp_graph_parameter(g, w->name, w->shape, w->blocked, false);
             imp_conv conv = {1, layer->pad, IMP_PAD_ZERO};
@@ -126,8 +119,8 @@ static imp_status take(
     imp_status s = imp_survey_new(job, &v);
     if (!s && splits) s = survey_answers(job, whole, before, &v);
     for (size_t i = 0, n = 0; i < job->layers && !s; i++) {
-        const imp_tensor *from = &whole->tensors[tensor_of(before, i)];
-        imp_tensor *to = &job->student->tensors[tensor_of(job->ranks, i)];
+        const imp_tensor *from = &whole->tensors[imp_features_tensor(before, i)];
+        imp_tensor *to = &job->student->tensors[imp_features_tensor(job->ranks, i)];
         if (is_split(job, before, i)) {
             s = split(job, i, from, v.moments[n++], to);
             continue;

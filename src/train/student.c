@@ -9,8 +9,8 @@
  *
  *     W(o,i) u(o) / v(i)  and  b(o) u(o)
  *
- * is the same network in the teacher's own units. The rank inside a convolution of low rank
- * have the unit 1.
+ * is the same network in the teacher's own units. What comes out of the first factor
+ * of a convolution of low rank has the unit 1.
  */
 #include "train/train.h"
 
@@ -32,7 +32,7 @@ static bool is_tap(const char *layer) {
 const char *imp_features_layer(const imp_model *teacher, size_t i) {
     size_t last = imp_zoo_find(teacher, LAST), n = 0;
     for (size_t l = 0; l < teacher->n_layers && l <= last; l++)
-        if (teacher->layers[l].kind == IMP_LAYER_CONV && n++ == i)
+        if (*teacher->layers[l].activation && n++ == i)
             return teacher->layers[l].activation;
     return NULL;
 }
@@ -64,15 +64,20 @@ size_t imp_features_widths(const imp_model *m, size_t *channels, size_t *ranks) 
     return n;
 }
 
+size_t imp_features_tensor(const size_t *ranks, size_t i) {
+    size_t t = 0;
+    for (size_t k = 0; k < i; k++) t += ranks[k] ? 4 : 2;
+    return t;
+}
+
 /* The start's, the options', or by width. */
 static void choose_widths(imp_features *job) {
     const imp_features_options *o = &job->options;
     if (job->start) imp_features_widths(job->start, job->channels, job->ranks);
     for (size_t i = 0; i < job->layers; i++) {
-        size_t all = job->teacher->tensors[2 * i].shape.n;
         if (!job->start)
             job->channels[i] =
-                o->n_channels ? o->channels[i] : kept_of(i, all, o->width);
+                o->n_channels ? o->channels[i] : kept_of(i, job->all[i], o->width);
         if (o->n_ranks && !job->ranks[i]) job->ranks[i] = o->ranks[i];
     }
 }
@@ -117,7 +122,7 @@ imp_status imp_features_channels(imp_features *job) {
     imp_status s = check_depth(job);
     if (!s) choose_widths(job);
     for (size_t i = 0; i < job->layers && !s; i++) {
-        size_t all = job->teacher->tensors[2 * i].shape.n, n = job->channels[i];
+        size_t all = job->all[i], n = job->channels[i];
         if (n < 1 || n > all)
             s = imp_fail(job->ctx, job->start ? IMP_ERR_MODEL : IMP_ERR_ARG,
                 "channels: %s: expected 1 to %zu, found %zu",

@@ -148,7 +148,8 @@ struct imp_features {
     const imp_model *teacher, *start; /* start: NULL: random weights */
     imp_photos photos;
     imp_features_options options;
-    size_t layers;                        /* convolutions */
+    size_t layers;                                                   /* convolutions */
+    size_t all[IMP_FEATURES_LAYERS], all_ranks[IMP_FEATURES_LAYERS]; /* the teacher's */
     size_t channels[IMP_FEATURES_LAYERS]; /* the student's, as of imp_model_options */
     size_t ranks[IMP_FEATURES_LAYERS];
     size_t whole_from;
@@ -179,6 +180,8 @@ imp_status imp_features_student(
     const imp_features *job, const size_t *ranks, imp_model **out);
 /* Channels and ranks of a model's convolutions (imp_model_options). Returns how many there are. */
 size_t imp_features_widths(const imp_model *m, size_t *channels, size_t *ranks);
+/* The first tensor of convolution i in a model of such ranks. */
+size_t imp_features_tensor(const size_t *ranks, size_t i);
 /* Build and plan the graph of the part that the job is in. */
 imp_status imp_features_build(imp_features *job);
 /* The bytes of the larger one of both parts' graphs. */
