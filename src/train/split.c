@@ -48,29 +48,48 @@ static imp_status survey_answers(
     return s ? s : imp_survey_run(job, v);
 }
 
+/* The first factor: its row k is the sum over o of u(k,o) times row o of the kernel. */
+static imp_status fill_first(imp_ctx *ctx, const imp_tensor *from, const double *rows,
+    const size_t *order, imp_tensor *to) {
+    size_t C = from->shape.n, K = to->shape.n,
+           length = imp_plain_count(from->shape) / C;
+    float *kernel = malloc((C + K) * length * sizeof *kernel);
+    double *sum = malloc(length * sizeof *sum);
+    imp_status s = IMP_OK;
+    if (!kernel || !sum) {
+        s = imp_fail(ctx, IMP_ERR_LIMIT, "train: no memory");
+        goto done;
+    }
+    float *out = kernel + C * length;
+    imp_from_blocked(from->shape, from->blocked, kernel);
+    for (size_t k = 0; k < K; k++, out += length) {
+        const double *u = rows + order[k] * C;
+        memset(sum, 0, length * sizeof *sum);
+        for (size_t o = 0; o < C; o++)
+            for (size_t j = 0; j < length; j++)
+                sum[j] += u[o] * (double)kernel[o * length + j];
+        for (size_t j = 0; j < length; j++) out[j] = (float)sum[j];
+    }
+    imp_to_blocked(to->shape, kernel + C * length, to->blocked);
+done:
+    free(kernel);
+    free(sum);
+    return s;
+}
+
 /* to[0..3]: kernel and bias of the first factor, then of the second; from: kernel and bias. rows:
  * the eigenvectors, of which order names the first. */
-static void fill(
-    const imp_tensor *from, const double *rows, const size_t *order, imp_tensor *to) {
-    const imp_shape *all = &from->shape, *few = &to[0].shape, *back = &to[2].shape;
-    size_t C = all->n, K = few->n;
+static imp_status fill(imp_ctx *ctx, const imp_tensor *from, const double *rows,
+    const size_t *order, imp_tensor *to) {
+    size_t C = from->shape.n, K = to[0].shape.n;
     memset(to[1].blocked, 0, imp_blocked_count(to[1].shape) * sizeof(float));
     memcpy(
         to[3].blocked, from[1].blocked, imp_blocked_count(to[3].shape) * sizeof(float));
-    for (size_t k = 0; k < K; k++) {
-        const double *u = rows + order[k] * C;
+    for (size_t k = 0; k < K; k++)
         for (size_t o = 0; o < C; o++)
-            to[2].blocked[imp_weight_offset(back, o, k, 0, 0)] = (float)u[o];
-        for (size_t i = 0; i < all->c; i++)
-            for (size_t p = 0; p < all->h * all->w; p++) {
-                double sum = 0;
-                for (size_t o = 0; o < C; o++)
-                    sum += u[o] * (double)from->blocked[imp_weight_offset(
-                                      all, o, i, p / all->w, p % all->w)];
-                to[0].blocked[imp_weight_offset(few, k, i, p / all->w, p % all->w)] =
-                    (float)sum;
-            }
-    }
+            to[2].blocked[imp_weight_offset(&to[2].shape, o, k, 0, 0)] =
+                (float)rows[order[k] * C + o];
+    return fill_first(ctx, from, rows, order, to);
 }
 
 /* The K largest of C values, none of them negative; each is set to -1. Returns their sum. */
@@ -103,7 +122,7 @@ static imp_status split(imp_features *job, size_t i, const imp_tensor *from,
     double kept = take_largest(values, C, K, order);
     imp_note(job->ctx, "%s: rank %zu of %zu leaves out %.3f of its answers' energy",
         imp_features_layer(job->teacher, i), K, C, 1 - kept / fmax(all, 1e-300));
-    fill(from, rows, order, to);
+    s = fill(job->ctx, from, rows, order, to);
 done:
     free(order);
     free(rows);
