@@ -191,21 +191,13 @@ static void numbers_to_text(const float *x, size_t n, char *out, size_t size) {
     leave_c_locale(own, before);
 }
 
-/* Channels or ranks of the convolutions. Returns whether any is not 0. */
-static bool widths_to_text(const imp_model *m, bool ranks, char *out, size_t size) {
-    size_t at = 0, numbers = 0;
+/* Returns whether any is not 0. */
+static bool widths_to_text(const size_t *widths, size_t n, char *out, size_t size) {
+    size_t at = 0;
     bool any = false;
-    for (size_t i = 0; i < m->n_layers && at < size; i++) {
-        const imp_layer *l = &m->layers[i];
-        if (l->kind != IMP_LAYER_CONV) continue;
-        if (imp_layer_is_factor(l)) {
-            numbers = l->outputs;
-            continue;
-        }
-        size_t value = ranks ? numbers : l->outputs;
-        at += (size_t)snprintf(out + at, size - at, at ? ",%zu" : "%zu", value);
-        any |= value > 0;
-        numbers = 0;
+    for (size_t i = 0; i < n && at < size; i++) {
+        at += (size_t)snprintf(out + at, size - at, i ? ",%zu" : "%zu", widths[i]);
+        any |= widths[i] > 0;
     }
     return any;
 }
@@ -221,8 +213,10 @@ imp_status imp_metadata_write(imp_ctx *ctx, imp_metadata *md, const imp_model *m
     numbers_to_text(spec->std, spec->channels, md->numbers[1], sizeof md->numbers[1]);
     snprintf(md->numbers[2], sizeof md->numbers[2], "%zu", spec->size);
     snprintf(md->numbers[3], sizeof md->numbers[3], "%zu", m->info.divisor);
-    widths_to_text(m, false, md->channels, sizeof md->channels);
-    bool ranks = widths_to_text(m, true, md->ranks, sizeof md->ranks);
+    size_t channels[IMP_MAX_LISTED], ranks[IMP_MAX_LISTED];
+    size_t n = imp_zoo_widths(m, channels, ranks, IMP_MAX_LISTED);
+    widths_to_text(channels, n, md->channels, sizeof md->channels);
+    bool ranked = widths_to_text(ranks, n, md->ranks, sizeof md->ranks);
     add_pair(md, "architecture", m->architecture);
     if (m->info.listed) add_pair(md, "channels", md->channels);
     add_pair(md, "flatten", spec->flatten == IMP_FLATTEN_HWC ? "hwc" : "chw");
@@ -236,7 +230,7 @@ imp_status imp_metadata_write(imp_ctx *ctx, imp_metadata *md, const imp_model *m
     add_pair(md, "input.range", spec->range > 1 ? "255" : "1");
     add_pair(md, "input.size", md->numbers[2]);
     add_pair(md, "input.std", md->numbers[1]);
-    if (ranks) add_pair(md, "ranks", md->ranks);
+    if (ranked) add_pair(md, "ranks", md->ranks);
     if (m->info.random) add_pair(md, "origin", "random");
     if (m->taught) add_pair(md, "teacher.channels", m->taught);
     if (m->info.divisor > 1) add_pair(md, "width.divisor", md->numbers[3]);

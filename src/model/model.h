@@ -69,6 +69,9 @@ bool imp_layer_has_weights(const imp_layer *l);
 /* Is it the first factor of a convolution of low rank (imp_model_options, ranks)? It is then called
  * "factor5_1", and the next layer, of 1 x 1, is "conv5_1". */
 bool imp_layer_is_factor(const imp_layer *l);
+/* Channels and ranks of its convolutions (imp_model_options), at most so many of each.
+ * Returns how many there are. */
+size_t imp_zoo_widths(const imp_model *m, size_t *channels, size_t *ranks, size_t most);
 /* Number of the first layer of this name, or of this activation; n_layers: none. */
 size_t imp_zoo_find(const imp_model *m, const char *name);
 

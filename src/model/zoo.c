@@ -124,6 +124,23 @@ bool imp_layer_is_factor(const imp_layer *l) {
     return l->kind == IMP_LAYER_CONV && !*l->activation;
 }
 
+size_t imp_zoo_widths(
+    const imp_model *m, size_t *channels, size_t *ranks, size_t most) {
+    size_t n = 0, rank = 0;
+    for (size_t l = 0; l < m->n_layers && n < most; l++) {
+        const imp_layer *layer = &m->layers[l];
+        if (layer->kind != IMP_LAYER_CONV) continue;
+        if (imp_layer_is_factor(layer)) {
+            rank = layer->outputs;
+            continue;
+        }
+        channels[n] = layer->outputs;
+        ranks[n++] = rank;
+        rank = 0;
+    }
+    return n;
+}
+
 size_t imp_zoo_find(const imp_model *m, const char *name) {
     for (size_t i = 0; i < m->n_layers; i++)
         if (!strcmp(m->layers[i].name, name) ||

@@ -105,7 +105,7 @@ imp_status imp_features_create(imp_ctx *ctx, imp_features **out,
     job->options = *options;
     job->whole_from = (size_t)(options->alone * (double)options->steps + 0.5);
     while (imp_features_layer(teacher, job->layers)) job->layers++;
-    imp_features_widths(teacher, job->all, job->all_ranks);
+    imp_zoo_widths(teacher, job->all, job->all_ranks, IMP_FEATURES_LAYERS);
     imp_crops crops = {&job->photos, &teacher->info.input, options->crop,
         options->batch, options->augment, imp_random(options->seed, 1)};
     s = imp_features_channels(job);

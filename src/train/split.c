@@ -156,7 +156,7 @@ imp_status imp_features_take(imp_features *job) {
     size_t channels[IMP_FEATURES_LAYERS], before[IMP_FEATURES_LAYERS];
     imp_model *whole;
     if (!job->start) return IMP_OK;
-    imp_features_widths(job->start, channels, before);
+    imp_zoo_widths(job->start, channels, before, IMP_FEATURES_LAYERS);
     imp_status s = imp_features_student(job, before, &whole);
     if (s) return s;
     imp_features_copy(job, job->start, whole, true);

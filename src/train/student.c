@@ -48,22 +48,6 @@ static size_t kept_of(size_t convolution, size_t channels, double width) {
     return n ? n : 1;
 }
 
-size_t imp_features_widths(const imp_model *m, size_t *channels, size_t *ranks) {
-    size_t n = 0, rank = 0;
-    for (size_t l = 0; l < m->n_layers && n < IMP_FEATURES_LAYERS; l++) {
-        const imp_layer *layer = &m->layers[l];
-        if (layer->kind != IMP_LAYER_CONV) continue;
-        if (imp_layer_is_factor(layer)) {
-            rank = layer->outputs;
-            continue;
-        }
-        channels[n] = layer->outputs;
-        ranks[n++] = rank;
-        rank = 0;
-    }
-    return n;
-}
-
 size_t imp_features_tensor(const size_t *ranks, size_t i) {
     size_t t = 0;
     for (size_t k = 0; k < i; k++) t += ranks[k] ? 4 : 2;
@@ -73,7 +57,8 @@ size_t imp_features_tensor(const size_t *ranks, size_t i) {
 /* The start's, the options', or by width. */
 static void choose_widths(imp_features *job) {
     const imp_features_options *o = &job->options;
-    if (job->start) imp_features_widths(job->start, job->channels, job->ranks);
+    if (job->start)
+        imp_zoo_widths(job->start, job->channels, job->ranks, IMP_FEATURES_LAYERS);
     for (size_t i = 0; i < job->layers; i++) {
         if (!job->start)
             job->channels[i] =
@@ -88,7 +73,8 @@ static imp_status check_depth(const imp_features *job) {
     const imp_model *start = job->start, *teacher = job->teacher;
     size_t widths[2][IMP_FEATURES_LAYERS];
     size_t depth =
-        start ? imp_features_widths(start, widths[0], widths[1]) : job->layers;
+        start ? imp_zoo_widths(start, widths[0], widths[1], IMP_FEATURES_LAYERS)
+              : job->layers;
     if (start && (strcmp(start->architecture, teacher->architecture) != 0 ||
                      depth != job->layers || start->info.classes))
         return imp_fail(job->ctx, IMP_ERR_MODEL,

@@ -178,8 +178,6 @@ imp_status imp_features_channels(imp_features *job);
 /* The student with random weights; ranks: of each convolution. */
 imp_status imp_features_student(
     const imp_features *job, const size_t *ranks, imp_model **out);
-/* Channels and ranks of a model's convolutions (imp_model_options). Returns how many there are. */
-size_t imp_features_widths(const imp_model *m, size_t *channels, size_t *ranks);
 /* The first tensor of convolution i in a model of such ranks. */
 size_t imp_features_tensor(const size_t *ranks, size_t i);
 /* Build and plan the graph of the part that the job is in. */
