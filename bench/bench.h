@@ -19,6 +19,7 @@ typedef struct bench_settings {
     const char *net;          /* mnist: "mlp", "lenet"; NULL: both */
     const char *data;         /* mnist: folder; NULL: made up */
     imp_optimizer optimizer;  /* mnist */
+    bool nodes;               /* style: what each operation takes */
     bool json;
 } bench_settings;
 

@@ -102,6 +102,7 @@ static const char help[] =
     "style:\n"
     "  --arch NAME             seeded weights: vgg16 or vgg19; or builtin [vgg19]\n"
     "  --model FILE            a model's own weights\n"
+    "  --nodes                 what each operation of the graph takes\n"
     "mnist:\n"
     "  --net mlp|lenet         [both]\n"
     "  --optimizer sgd|adam    [sgd]\n"
@@ -178,6 +179,8 @@ static bool read_options(bench_settings *s, int argc, char **argv) {
     for (int i = 2; i < argc; i++) {
         if (!strcmp(argv[i], "--json"))
             s->json = true;
+        else if (!strcmp(argv[i], "--nodes"))
+            s->nodes = true;
         else if (!read_option(s, argv[i], i + 1 < argc ? argv[i + 1] : NULL))
             return false;
         else

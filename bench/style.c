@@ -5,8 +5,10 @@
  */
 #include "bench.h"
 
+#include "graph/graph.h"
 #include "impasto/style.h"
 #include "model/model.h"
+#include "style/style.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,6 +89,56 @@ static void tell(const imp_ctx *ctx, const bench_settings *s, double *seconds) {
     }
 }
 
+/* --- node by node --- */
+
+/* Seconds of every run of the graph's order, `iterations` of each: g->runs rows. */
+static void time_runs(imp_graph *g, size_t iterations, double *seconds) {
+    for (size_t i = 0; i < iterations; i++)
+        for (size_t r = 0; r < g->runs; r++) {
+            double start = bench_now();
+            imp_graph_run(g, r);
+            seconds[r * iterations + i] = bench_now() - start;
+        }
+}
+
+static void tell_node(
+    const imp_ctx *ctx, bool json, const imp_node *n, const double spent[2]) {
+    if (json) {
+        bench_json(ctx, "node");
+        printf(",\"node\":\"%s\",\"op\":\"%s\",\"c\":%zu,\"h\":%zu,\"w\":%zu,"
+               "\"forward\":%.6f,\"backward\":%.6f}\n",
+            n->name, n->op->name, n->shape.c, n->shape.h, n->shape.w, spent[0],
+            spent[1]);
+    } else {
+        printf("%-12s %-14s %4zu x %4zu x %4zu  %8.2f %8.2f ms\n", n->name, n->op->name,
+            n->shape.c, n->shape.h, n->shape.w, 1e3 * spent[0], 1e3 * spent[1]);
+    }
+}
+
+static imp_status tell_nodes(imp_ctx *ctx, const bench_settings *s, imp_graph *g) {
+    size_t times = s->iterations;
+    double *seconds = calloc(g->runs * times, sizeof *seconds);
+    double(*spent)[2] = calloc(g->count, sizeof *spent), sum[2] = {0};
+    if (!seconds || !spent) {
+        free(seconds);
+        free(spent);
+        return imp_fail(ctx, IMP_ERR_LIMIT, "style: no memory");
+    }
+    time_runs(g, times, seconds);
+    for (size_t r = 0; r < g->runs; r++) {
+        double m = bench_median(seconds + r * times, times);
+        spent[g->order[r]][r >= g->forward_runs] += m;
+        sum[r >= g->forward_runs] += m;
+    }
+    for (size_t i = 0; i < g->count; i++)
+        if (spent[i][0] + spent[i][1] > 0)
+            tell_node(ctx, s->json, &g->nodes[i], spent[i]);
+    if (!s->json) printf("%-42s  %8.2f %8.2f ms\n", "all", 1e3 * sum[0], 1e3 * sum[1]);
+    free(seconds);
+    free(spent);
+    return IMP_OK;
+}
+
 int bench_style(imp_ctx *ctx, const bench_settings *s) {
     imp_model *model = NULL;
     imp_style *job = NULL;
@@ -96,6 +148,7 @@ int bench_style(imp_ctx *ctx, const bench_settings *s) {
     if (!status) status = prepare(ctx, s, model, &job);
     if (!status) status = iterate(job, s->iterations, seconds);
     if (!status) tell(ctx, s, seconds);
+    if (!status && s->nodes) status = tell_nodes(ctx, s, imp_style_graph(job));
     imp_style_free(job);
     imp_model_free(model);
     free(seconds);

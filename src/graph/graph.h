@@ -53,4 +53,7 @@ struct imp_graph {
 /* The blocked value of a planned graph's input, or of a lasting node after a forward run. */
 float *imp_graph_data(const imp_graph *g, imp_id id);
 
+/* Run r of the plan's order, of a graph with memory; all before it have run. */
+void imp_graph_run(imp_graph *g, size_t r);
+
 #endif

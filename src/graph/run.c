@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * run.c: forward and backward, two short loops over the plan's order.
+ * run.c: forward and backward: a short loop over the plan's order.
  */
 #include "graph/graph.h"
 
@@ -36,18 +36,6 @@ static imp_call call_of(imp_graph *g, imp_node *n, bool backward) {
     return c;
 }
 
-double imp_graph_forward(imp_graph *g) {
-    double total = 0.0;
-    if (!g->block) return NAN;
-    for (size_t r = 0; r < g->forward_runs; r++) {
-        imp_node *n = &g->nodes[g->order[r]];
-        imp_call c = call_of(g, n, false);
-        n->op->forward(&c);
-        if (n->in_total) total += n->weight * n->loss;
-    }
-    return total;
-}
-
 /* Values that n's backward reads and that were not kept: once more. */
 static void make_inputs_again(imp_graph *g, const imp_node *n) {
     for (size_t k = 0; k < n->n_in; k++) {
@@ -62,21 +50,44 @@ static void make_inputs_again(imp_graph *g, const imp_node *n) {
     }
 }
 
+static void run_backward(imp_graph *g, imp_node *n) {
+    make_inputs_again(g, n);
+    imp_call c = call_of(g, n, true);
+    c.dy = at(g, n->grad);
+    for (size_t k = 0; k < n->n_in; k++) {
+        imp_node *in = &g->nodes[n->in[k]];
+        c.dx[k] = at(g, in->grad);
+        c.add[k] = in->written;
+        if (c.dx[k]) in->written = true;
+    }
+    n->op->backward(&c);
+}
+
+void imp_graph_run(imp_graph *g, size_t r) {
+    imp_node *n = &g->nodes[g->order[r]];
+    if (r == g->forward_runs) /* the first backward */
+        for (size_t i = 0; i < g->count; i++)
+            g->nodes[i].written = g->nodes[i].made_again = false;
+    if (r >= g->forward_runs) {
+        run_backward(g, n);
+    } else {
+        imp_call c = call_of(g, n, false);
+        n->op->forward(&c);
+    }
+}
+
+double imp_graph_forward(imp_graph *g) {
+    double total = 0.0;
+    if (!g->block) return NAN;
+    for (size_t r = 0; r < g->forward_runs; r++) {
+        const imp_node *n = &g->nodes[g->order[r]];
+        imp_graph_run(g, r);
+        if (n->in_total) total += n->weight * n->loss;
+    }
+    return total;
+}
+
 void imp_graph_backward(imp_graph *g) {
     if (!g->block) return;
-    for (size_t i = 0; i < g->count; i++)
-        g->nodes[i].written = g->nodes[i].made_again = false;
-    for (size_t r = g->forward_runs; r < g->runs; r++) {
-        imp_node *n = &g->nodes[g->order[r]];
-        make_inputs_again(g, n);
-        imp_call c = call_of(g, n, true);
-        c.dy = at(g, n->grad);
-        for (size_t k = 0; k < n->n_in; k++) {
-            imp_node *in = &g->nodes[n->in[k]];
-            c.dx[k] = at(g, in->grad);
-            c.add[k] = in->written;
-            if (c.dx[k]) in->written = true;
-        }
-        n->op->backward(&c);
-    }
+    for (size_t r = g->forward_runs; r < g->runs; r++) imp_graph_run(g, r);
 }

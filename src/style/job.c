@@ -479,6 +479,10 @@ size_t imp_style_total(const imp_style *job) {
     return sum;
 }
 
+imp_graph *imp_style_graph(const imp_style *job) {
+    return job->objective.graph;
+}
+
 bool imp_style_converged(const imp_style *job) {
     return job->ended && job->at + 1 == job->n_scales;
 }

@@ -168,6 +168,11 @@ imp_grid imp_nearest_grid(
     const imp_graph *g, imp_id picture, const imp_id *taps, size_t n);
 imp_id imp_nearest_map(imp_graph *g, imp_id tap, imp_grid grid);
 
+/* --- job.c --- */
+
+/* Of the present scale; lent. */
+imp_graph *imp_style_graph(const imp_style *job);
+
 /* --- targets.c --- */
 
 /* Set target_bytes and match_bytes. */
