@@ -383,15 +383,15 @@ static void check_cuts(imp_ctx *ctx, const strip *s) {
     release_all();
 }
 
-/* src/op/winograd.c: with few weights a block has up to 56 tiles and 2 MiB of V, with many
- * 16 MiB. Cuts of these lengths end before, at and behind the ends of blocks, and of the rows
- * of register tiles, in all remainders. */
+/* src/op/winograd.c: with few weights a block has two register tiles and at most 2 MiB of V, with
+ * many 16 MiB. Cuts of these lengths end before, at and behind the ends of blocks, and of the
+ * rows of register tiles, in all remainders. */
 static void blocks(void **state) {
     (void)state;
     static const strip strips[] = {
-        {16, 16, 118, 5},   /* few weights: blocks of 56 tiles */
-        {512, 16, 34, 5},   /* few: 16 tiles in fast, 28 in exact precision */
-        {4096, 16, 31, 22}, /* many: the same */
+        {16, 16, 118, 5},   /* few weights: many blocks */
+        {1024, 16, 34, 5},  /* few: one of less than 2 MiB */
+        {4096, 16, 31, 22}, /* many: 16 tiles in fast, 28 in exact precision */
     };
     for (size_t i = 0; i < sizeof strips / sizeof *strips; i++)
         for (size_t k = n_single - 2; k < n_single; k++)

@@ -17,8 +17,8 @@
 
 #include <string.h>
 
-#define FEW_WEIGHTS  (160 * 160)       /* c k: U of 64 x that is 6 MiB */
-#define BLOCK_TILES  ((size_t)56)      /* of few weights */
+#define FEW_WEIGHTS  (160 * 160) /* c k: U of 64 x that is 6 MiB */
+#define BLOCK_ROWS   2           /* register tiles of V at a time, of few weights */
 #define BLOCK_FLOATS ((size_t)1 << 19) /* and V of a block: 2 MiB at most */
 #define GROUP_FLOATS ((size_t)1 << 22) /* V of a group of tiles: 16 MiB */
 #define DEPTH        256               /* channels of U at a time, of many weights */
@@ -123,7 +123,7 @@ static job new_job(const imp_ctx *ctx, const imp_winograd *p) {
     j.all = p->samples * j.tiles;
     bool few = few_weights(&j);
     size_t block = (few ? BLOCK_FLOATS : GROUP_FLOATS) / (j.planes * j.c * 16);
-    if (few) block = imp_least(block, BLOCK_TILES);
+    if (few) block = imp_least(block, BLOCK_ROWS * k->mr);
     block = block < k->mr ? k->mr : block / k->mr * k->mr; /* register tiles are full */
     j.block = imp_divide_up(j.all, imp_divide_up(j.all, block));
     j.block = imp_divide_up(j.block, k->mr) * k->mr;
