@@ -50,7 +50,7 @@ static const app_option options[] = {
         .value = "FILE|NAME",
         .otherwise = "random weights",
         .help = "go on from a network that this command wrote: its channels, its "
-                "weights; --ranks splits what is one layer there"},
+                "weights; --ranks gives convolutions another rank"},
     {.name = "width",
         .type = APP_NUMBER,
         .offset = AT(width),
@@ -75,8 +75,7 @@ static const app_option options[] = {
         .value = "N,...",
         .otherwise = "none, or as --init has it",
         .help = "rank of each convolution: its kernel goes to so many numbers, then 1 "
-                "x 1 to "
-                "its channels; 0: it is one layer"},
+                "x 1 to its channels; 0: one layer, or as --init has it"},
     {.name = "crop",
         .type = APP_COUNT,
         .offset = AT(crop),

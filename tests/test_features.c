@@ -13,39 +13,8 @@
 
 #include "files.h"
 #include "model_files.h"
-#include "train/train.h"
 
-/* --- pictures: of one colour each, or of stripes and noise --- */
-
-#define PHOTOS 43
-#define WIDE   52
-#define HIGH   40
-
-typedef struct album {
-    uint8_t rgb[HIGH * WIDE * 3];
-    bool plain;
-    size_t broken;       /* the number of one that cannot be read */
-    size_t read[PHOTOS]; /* how often */
-} album;
-
-static uint8_t byte_of(const album *a, size_t i, size_t y, size_t x, size_t c) {
-    if (a->plain) return (uint8_t)(5 * i + c);
-    double stripe = 90 * sin((double)(x * (i % 5 + 1) + y * (c + i % 3)) / 4);
-    return (uint8_t)(128 + stripe + 30 * imp_uniform(i, (y * WIDE + x) * 3 + c));
-}
-
-static bool read_photo(void *user, size_t i, imp_photo *out) {
-    album *a = user;
-    a->read[i]++;
-    for (size_t k = 0; k < sizeof a->rgb; k++)
-        a->rgb[k] = byte_of(a, i, k / 3 / WIDE, k / 3 % WIDE, k % 3);
-    *out = (imp_photo){WIDE, HIGH, a->rgb};
-    return i != a->broken;
-}
-
-static imp_photos photos_of(album *a) {
-    return (imp_photos){PHOTOS, read_photo, a};
-}
+#include "distil.h"
 
 /* --- channels --- */
 
@@ -194,38 +163,12 @@ static void unreadable_picture(void **state) {
 
 /* --- jobs --- */
 
-static album shown = {.broken = PHOTOS};
-static imp_model *teacher;
-
-static imp_features_options quick(size_t steps) {
-    imp_features_options o = imp_features_defaults();
-    o.crop = 32;
-    o.batch = 2;
-    o.steps = steps;
-    return o;
-}
-
-static imp_features *make_job(imp_ctx *c, const imp_features_options *o) {
-    imp_features *job;
-    imp_photos photos = photos_of(&shown);
-    if (imp_features_new(c, &job, teacher, &photos, o) != IMP_OK)
-        fail_msg("%s", imp_ctx_error(c));
-    return job;
-}
-
 static imp_features *resume_job(const imp_features_options *o, const char *path) {
     imp_features *job;
     imp_photos photos = photos_of(&shown);
     if (imp_features_resume(ctx, &job, teacher, &photos, o, path) != IMP_OK)
         fail_msg("%s", imp_ctx_error(ctx));
     return job;
-}
-
-static imp_features_progress steps(imp_ctx *c, imp_features *job, size_t n) {
-    imp_features_progress p = {0};
-    for (size_t i = 0; i < n; i++)
-        if (imp_features_step(job, &p) != IMP_OK) fail_msg("%s", imp_ctx_error(c));
-    return p;
 }
 
 static void learns(void **state) {
@@ -286,84 +229,6 @@ static void teacher_is_its_own_best_student(void **state) {
         imp_model_free(model);
         imp_features_free(job);
     }
-}
-
-/* The same of a student some of whose convolutions have two factors, of full rank: the teacher's
- * kernel, then the identity. */
-static void teacher_through_factors(void **state) {
-    (void)state;
-    static const size_t all[13] = {4, 4, 8, 8, 16, 16, 16, 16, 32, 32, 32, 32, 32};
-    static const size_t ranks[13] = {0, 4, 0, 0, 16, 0, 0, 0, 0, 0, 32, 32, 32};
-    imp_features_options o = quick(1);
-    o.channels = all;
-    o.n_channels = 13;
-    o.ranks = ranks;
-    o.n_ranks = 13;
-    for (int whole = 0; whole < 2; whole++) {
-        o.alone = !whole;
-        imp_features *job = make_job(ctx, &o);
-        imp_model *model;
-        for (size_t i = 0, t = 0; i < 13; i++) {
-            const imp_tensor *from = &teacher->tensors[2 * i];
-            const float *v = job->picks[i].values, *u = job->picks[i + 1].values;
-            imp_tensor *to = &job->student->tensors[t];
-            t += ranks[i] ? 4 : 2;
-            imp_tensor *bias = &job->student->tensors[t - 1];
-            for (size_t c = 0; c < all[i]; c++)
-                bias->blocked[c] = from[1].blocked[c] * u[2 * c + 1];
-            for (size_t k = 0; k < imp_plain_count(from->shape); k++) {
-                size_t r = k % 9, c = k / 9 % from->shape.c, n = k / 9 / from->shape.c;
-                size_t at = imp_weight_offset(&from->shape, n, c, r / 3, r % 3);
-                to->blocked[at] =
-                    from->blocked[at] / v[2 * c + 1] * (ranks[i] ? 1 : u[2 * n + 1]);
-            }
-            for (size_t k = 0; k < all[i] * all[i] && ranks[i]; k++)
-                to[2].blocked[imp_weight_offset(&to[2].shape, k / all[i], k % all[i], 0,
-                    0)] = k / all[i] == k % all[i] ? u[2 * (k % all[i]) + 1] : 0;
-        }
-        imp_features_progress p = steps(ctx, job, 1);
-        if (!(p.loss < 1e-8)) fail_msg("whole %d: a loss of %g", whole, p.loss);
-        assert_int_equal(imp_features_model(job, &model), IMP_OK);
-        assert_string_equal(model->tensors[2].name, "factor1_2.weight");
-        assert_int_equal(model->tensors[2].shape.h, 3);
-        assert_string_equal(model->tensors[4].name, "conv1_2.weight");
-        assert_int_equal(model->tensors[4].shape.h, 1);
-        imp_model_free(model);
-        imp_features_free(job);
-    }
-}
-
-/* A teacher may have factors itself. */
-static void teacher_of_low_rank(void **state) {
-    (void)state;
-    static const size_t widths[13] = {3, 2, 4, 3, 6, 4, 4, 4, 8, 8, 8, 8, 18};
-    static const size_t ranks[13] = {[1] = 2, [3] = 2, [12] = 3};
-    imp_features *job, *again;
-    imp_photos photos = photos_of(&shown);
-    imp_features_options o = quick(2);
-    o.width = 0.5;
-    imp_model *m = make_model((imp_model_options){.architecture = "vgg19",
-        .channels = widths,
-        .n_channels = 13,
-        .ranks = ranks,
-        .seed = 2});
-    assert_int_equal(imp_features_new(ctx, &job, m, &photos, &o), IMP_OK);
-    steps(ctx, job, 1);
-    for (size_t i = 0; i < 13; i++) assert_int_equal(job->picks[i + 1].of, widths[i]);
-    assert_int_equal(job->student->tensors[24].shape.n, 9);
-    assert_int_equal(
-        imp_features_checkpoint(job, in_folder("low rank"), false), IMP_OK);
-    assert_int_equal(
-        imp_features_resume(ctx, &again, m, &photos, &o, in_folder("low rank")),
-        IMP_OK);
-    imp_features_free(again);
-    m->tensors[m->n_tensors - 1].blocked[0] +=
-        1; /* the last bias is of the teacher too */
-    assert_failed(
-        imp_features_resume(ctx, &again, m, &photos, &o, in_folder("low rank")),
-        IMP_ERR_MODEL, "metadata teacher");
-    imp_features_free(job);
-    imp_model_free(m);
 }
 
 static void model_is_an_ordinary_one(void **state) {
@@ -452,17 +317,6 @@ static void resumes(void **state) {
     imp_file_close(&whole);
 }
 
-/* The network of a job, as its file gives it back. */
-static imp_model *from_file(const imp_features *job) {
-    imp_model *model;
-    assert_int_equal(imp_features_model(job, &model), IMP_OK);
-    assert_int_equal(imp_model_save(ctx, model, in_folder("start"),
-                         &(imp_save_options){.overwrite = true}),
-        IMP_OK);
-    imp_model_free(model);
-    return load_model(in_folder("start"));
-}
-
 /* A job that starts from another's network has its channels and, but for rounding in the change
  * of units, its weights and its loss. */
 static void goes_on_from_a_network(void **state) {
@@ -497,104 +351,6 @@ static void goes_on_from_a_network(void **state) {
     imp_features_free(next);
     imp_features_free(job);
     imp_model_free(start);
-}
-
-static double weight(const imp_tensor *t, size_t o, size_t i, size_t h, size_t w) {
-    return (double)t->blocked[imp_weight_offset(&t->shape, o, i, h, w)];
-}
-
-/* A start's convolution of one layer becomes two: of as many numbers as channels, the same one;
- * of fewer, the same where its kernel has no higher rank; else the nearest. */
-static void splits_a_start(void **state) {
-    (void)state;
-    static const size_t widths[13] = {3, 2, 4, 3, 6, 4, 4, 4, 8, 8, 8, 8, 18};
-    static const size_t before[13] = {[3] = 2},
-                        ranks[13] = {[3] = 2, [4] = 6, [12] = 3};
-    imp_features_options o = quick(1);
-    o.channels = widths;
-    o.n_channels = 13;
-    o.ranks = before;
-    o.n_ranks = 13;
-    imp_features *job = make_job(ctx, &o);
-    imp_model *start = from_file(job), *model;
-    imp_features_free(job);
-    imp_tensor *conv5_1 = &start->tensors[26];
-    const imp_shape *shape = &conv5_1->shape;
-    assert_string_equal(conv5_1->name, "conv5_1.weight");
-    for (size_t n = 3; n < 18; n++) /* mixtures of the first three */
-        for (size_t k = 0; k < 8 * 9; k++) {
-            double sum = 0;
-            for (size_t i = 0; i < 3; i++)
-                sum += sin((double)(n + 2 * i)) *
-                       weight(conv5_1, i, k / 9, k % 9 / 3, k % 3);
-            size_t at = imp_weight_offset(shape, n, k / 9, k % 9 / 3, k % 3);
-            conv5_1->blocked[at] = (float)sum;
-        }
-    o = quick(1);
-    o.start = start;
-    o.alone = 0;
-    o.ranks = ranks;
-    o.n_ranks = 13;
-    job = make_job(ctx, &o);
-    assert_int_equal(imp_features_model(job, &model), IMP_OK);
-    assert_int_equal(model->n_tensors, start->n_tensors + 4);
-    for (size_t i = 0, t = 0; i < start->n_tensors; i += 2, t += 2) {
-        const imp_tensor *a = &start->tensors[i], *b = &model->tensors[t];
-        bool split = i == 10 || i == 26; /* conv3_1, conv5_1 */
-        const imp_tensor *second = split ? b + 2 : b;
-        t += split ? 2 : 0;
-        for (size_t k = 0; k < imp_plain_count(a->shape); k++) {
-            size_t area = a->shape.h * a->shape.w, p = k % area;
-            size_t c = k / area % a->shape.c, n = k / area / a->shape.c;
-            size_t r = p / a->shape.w, q = p % a->shape.w;
-            double w = 0;
-            for (size_t m = 0; m < b->shape.n && split; m++)
-                w += weight(second, n, m, 0, 0) * weight(b, m, c, r, q);
-            if (!split) w = weight(b, n, c, r, q);
-            double expected = weight(a, n, c, r, q);
-            if (!(fabs(w - expected) <= 2e-5 * (1 + fabs(expected))))
-                fail_msg("%s: %g for %g", a->name, w, expected);
-        }
-        for (size_t k = 0; k < a[1].shape.c; k++)
-            assert_true(fabsf(a[1].blocked[k] - second[1].blocked[k]) <= 1e-6f);
-    }
-    imp_model_free(model);
-    imp_features_free(job);
-    imp_model_free(start);
-}
-
-/* Of rank 1 is left what answers most, whichever channel that is. */
-static void split_keeps_the_strongest(void **state) {
-    (void)state;
-    static const size_t widths[13] = {3, 2, 4, 3, 6, 4, 4, 4, 8, 8, 8, 5, 8};
-    static const size_t ranks[13] = {[11] = 1};
-    imp_features_options o = quick(1), more = quick(1);
-    o.channels = widths;
-    o.n_channels = 13;
-    imp_features *job = make_job(ctx, &o);
-    for (size_t strong = 0; strong < 5; strong++) {
-        imp_model *start = from_file(job), *model;
-        imp_tensor *conv4_4 = &start->tensors[22];
-        for (size_t k = 0; k < 8 * 9; k++)
-            conv4_4->blocked[imp_weight_offset(
-                &conv4_4->shape, strong, k / 9, k % 9 / 3, k % 3)] *= 1000;
-        more.start = start;
-        more.ranks = ranks;
-        more.n_ranks = 13;
-        imp_features *next = make_job(ctx, &more);
-        assert_int_equal(imp_features_model(next, &model), IMP_OK);
-        for (size_t k = 0; k < 8 * 9; k++) {
-            size_t c = k / 9, h = k % 9 / 3, w = k % 3;
-            double product = weight(&model->tensors[24], strong, 0, 0, 0) *
-                             weight(&model->tensors[22], 0, c, h, w);
-            double expected = weight(conv4_4, strong, c, h, w);
-            assert_true(fabs(product - expected) <= 1e-2 * (1 + fabs(expected)));
-        }
-        imp_model_free(model);
-        imp_features_free(next);
-        imp_model_free(start);
-    }
-    imp_features_free(job);
 }
 
 /* --- what is refused --- */
@@ -742,18 +498,6 @@ static void bad_checkpoints(void **state) {
     expect_refused(&o, teacher, "state");
 }
 
-static int setup(void **state) {
-    if (files_setup(state)) return -1;
-    teacher = make_model((imp_model_options){
-        .architecture = "vgg19", .divisor = 16, .last = "relu5_1", .seed = 2});
-    return 0;
-}
-
-static int teardown(void **state) {
-    imp_model_free(teacher);
-    return files_teardown(state);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(telling_channels),
@@ -764,18 +508,14 @@ int main(void) {
         cmocka_unit_test(unreadable_picture),
         cmocka_unit_test(learns),
         cmocka_unit_test(teacher_is_its_own_best_student),
-        cmocka_unit_test(teacher_through_factors),
-        cmocka_unit_test(teacher_of_low_rank),
         cmocka_unit_test(model_is_an_ordinary_one),
         cmocka_unit_test(threads_change_no_bit),
         cmocka_unit_test(resumes),
         cmocka_unit_test(goes_on_from_a_network),
-        cmocka_unit_test(splits_a_start),
-        cmocka_unit_test(split_keeps_the_strongest),
         cmocka_unit_test(bad_options),
         cmocka_unit_test(bad_widths_and_starts),
         cmocka_unit_test(diverges),
         cmocka_unit_test(bad_checkpoints),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, distil_setup, distil_teardown);
 }

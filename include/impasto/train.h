@@ -139,10 +139,10 @@ typedef struct imp_features_options {
     size_t n_ranks; /* as many as there are to relu5_1; 0: none, or as the start's */
     const imp_model
         *start;  /* go on from this network, which imp_features_model gave: its
-                               channels, its weights; a convolution that is one layer there
-                               and has a rank here is split in two, with as little change as
-                               its answers to the teacher's maps allow; borrowed; NULL:
-                               random weights */
+                               channels, its weights; a convolution of another rank than
+                               there is split in two, with as little change as its answers
+                               to the teacher's maps allow; of rank 0 it stays as it is;
+                               borrowed; NULL: random weights */
     size_t crop; /* side of what is learnt from, pixels: a multiple of 16, 16 to 1024 */
     size_t batch, steps; /* crops of a step; steps in all */
     double

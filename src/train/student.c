@@ -63,7 +63,7 @@ static void choose_widths(imp_features *job) {
         if (!job->start)
             job->channels[i] =
                 o->n_channels ? o->channels[i] : kept_of(i, job->all[i], o->width);
-        if (o->n_ranks && !job->ranks[i]) job->ranks[i] = o->ranks[i];
+        if (o->n_ranks && o->ranks[i]) job->ranks[i] = o->ranks[i];
     }
 }
 
@@ -96,11 +96,6 @@ static imp_status check_depth(const imp_features *job) {
         return imp_fail(job->ctx, IMP_ERR_ARG,
             "ranks: expected %zu, one a convolution to " LAST ", found %zu",
             job->layers, o->n_ranks);
-    for (size_t i = 0; i < o->n_ranks && start; i++)
-        if (widths[1][i] && o->ranks[i] != widths[1][i])
-            return imp_fail(job->ctx, IMP_ERR_ARG,
-                "ranks: %s: expected %zu, as the start has it, found %zu",
-                imp_features_layer(teacher, i), widths[1][i], o->ranks[i]);
     return IMP_OK;
 }
 
