@@ -9,7 +9,7 @@
  *     a group of panels and a piece of those tiles: U of the panels, block by block of
  *     channels, M and y. U and M are the thread's own.
  *
- * Blocks and pieces are cut so that the threads end together. An output is made by one task, its
+ * Pieces are cut so that the threads end together. An output is made by one task, its
  * sum over the channels in ascending order, whatever the cuts are: the bits depend on the tile's
  * size alone.
  */
@@ -71,23 +71,7 @@ static bool few_weights(const job *j) {
     return j->c * j->k * 256 <= FEW_WEIGHTS;
 }
 
-/* How long n threads take for all tiles, in tiles, when a task has `each` of them. */
-static size_t duration(size_t n, size_t all, size_t each) {
-    size_t full = all / each, rest = all % each, rounds = full / n;
-    if (full % n) return (rounds + 1) * (each + TASK_TILES);
-    return rounds * (each + TASK_TILES) + (rest ? rest + TASK_TILES : 0);
-}
-
-/* Tiles of a task, full register tiles, at most so many, with which the threads end first. */
-static size_t even_block(const imp_ctx *ctx, size_t all, size_t most) {
-    size_t mr = ctx->kernels->mr, n = (size_t)imp_threads_count(ctx->threads);
-    size_t best = most;
-    for (size_t b = most; b >= most / 2 && b >= mr; b -= mr)
-        if (duration(n, all, b) < duration(n, all, best)) best = b;
-    return best;
-}
-
-/* The same for the tiles of groups of panels. */
+/* Tiles of a task on a group of panels, full register tiles, with which the threads end first. */
 static size_t even_piece(const imp_ctx *ctx, size_t count, size_t groups) {
     size_t mr = ctx->kernels->mr, n = (size_t)imp_threads_count(ctx->threads);
     size_t best = count, least = SIZE_MAX;
@@ -127,7 +111,6 @@ static job new_job(const imp_ctx *ctx, const imp_winograd *p) {
     block = block < k->mr ? k->mr : block / k->mr * k->mr; /* register tiles are full */
     j.block = imp_divide_up(j.all, imp_divide_up(j.all, block));
     j.block = imp_divide_up(j.block, k->mr) * k->mr;
-    if (few) j.block = even_block(ctx, j.all, j.block);
     j.group = k->mr;
     j.depth = few ? j.c : imp_least(j.c, DEPTH / 16);
     return j;
