@@ -114,7 +114,7 @@ INLINE void direct_tile(
     }
     UNROLL for (size_t m = 0; m < rows; m++)
         UNROLL for (size_t v = 0; v < NV_PANEL; v++)
-            vf_store(y + m * 16 + j + v * VF, c[m][v]);
+            vf_store(y + m * 16 + j + v * VF, d->relu ? vf_relu(c[m][v]) : c[m][v]);
 }
 
 void LEVEL(imp_direct)(const imp_direct *d) {
@@ -131,5 +131,7 @@ void LEVEL(imp_direct)(const imp_direct *d) {
                 switch (rows) { EACH_ROWS(CASE) }
 #undef CASE
             }
+            for (size_t m = 0; d->mask && m < rows; m++)
+                d->mask[line * d->mask_line + p + m] = (uint16_t)positive16(y + m * 16);
         }
 }

@@ -47,6 +47,9 @@ typedef struct imp_direct {
     size_t a_line, a_step;
     float *y;
     size_t y_line;
+    bool relu;      /* of y; and where mask is not NULL, */
+    uint16_t *mask; /* bit j of mask[line * mask_line + p]: y > 0 */
+    size_t mask_line;
 } imp_direct;
 
 typedef struct imp_kernels {

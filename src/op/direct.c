@@ -46,16 +46,16 @@ static void band_task(void *arg, size_t task, int thread) {
         .offset = offset,
         .a_line = b->wide * 16 * b->conv->stride,
         .a_step = 16 * b->conv->stride,
-        .y_line = y->w * 16};
+        .y_line = y->w * 16,
+        .relu = a->relu,
+        .mask_line = y->w};
     for (size_t panel = 0; panel < panels; panel++) {
         size_t pixel = ((n * panels + panel) * y->h + top) * y->w + left;
         d.b = c->x[1] + panel * imp_weight_depth(w) * 16;
         d.init = c->x[2] ? c->x[2] + panel * 16 : NULL;
         d.y = c->y + pixel * 16;
+        d.mask = a->relu && c->saved ? (uint16_t *)c->saved + pixel : NULL;
         c->ctx->kernels->direct(&d);
-        for (size_t i = 0; a->relu && i < d.lines; i++, pixel += y->w)
-            c->ctx->kernels->relu(d.count * 16, c->y + pixel * 16, c->y + pixel * 16,
-                c->saved ? (uint16_t *)c->saved + pixel : NULL);
     }
 }
 
