@@ -96,6 +96,33 @@ static double weight(const imp_tensor *t, size_t o, size_t i, size_t h, size_t w
     return (double)t->blocked[imp_weight_offset(&t->shape, o, i, h, w)];
 }
 
+/* The network that a job of such widths and ranks (NULL: none) begins with, from its file. */
+static imp_model *start_of(const size_t *widths, const size_t *ranks) {
+    imp_features_options o = quick(1);
+    o.channels = widths;
+    o.n_channels = 13;
+    o.ranks = ranks;
+    o.n_ranks = ranks ? 13 : 0;
+    imp_features *job = make_job(ctx, &o);
+    imp_model *start = from_file(job);
+    imp_features_free(job);
+    return start;
+}
+
+/* What a job makes of a start before its first step. */
+static imp_model *with_ranks(const imp_model *start, const size_t *ranks) {
+    imp_features_options o = quick(1);
+    imp_model *model;
+    o.start = start;
+    o.alone = 0;
+    o.ranks = ranks;
+    o.n_ranks = 13;
+    imp_features *job = make_job(ctx, &o);
+    assert_int_equal(imp_features_model(job, &model), IMP_OK);
+    imp_features_free(job);
+    return model;
+}
+
 /* A start's convolution of one layer becomes two: of as many numbers as channels, the same one;
  * of fewer, the same where its kernel has no higher rank; else the nearest. */
 static void splits_a_start(void **state) {
@@ -103,14 +130,7 @@ static void splits_a_start(void **state) {
     static const size_t widths[13] = {3, 2, 4, 3, 6, 4, 4, 4, 8, 8, 8, 8, 18};
     static const size_t before[13] = {[3] = 2},
                         ranks[13] = {[3] = 2, [4] = 6, [12] = 3};
-    imp_features_options o = quick(1);
-    o.channels = widths;
-    o.n_channels = 13;
-    o.ranks = before;
-    o.n_ranks = 13;
-    imp_features *job = make_job(ctx, &o);
-    imp_model *start = from_file(job), *model;
-    imp_features_free(job);
+    imp_model *start = start_of(widths, before);
     imp_tensor *conv5_1 = &start->tensors[26];
     const imp_shape *shape = &conv5_1->shape;
     assert_string_equal(conv5_1->name, "conv5_1.weight");
@@ -123,13 +143,7 @@ static void splits_a_start(void **state) {
             size_t at = imp_weight_offset(shape, n, k / 9, k % 9 / 3, k % 3);
             conv5_1->blocked[at] = (float)sum;
         }
-    o = quick(1);
-    o.start = start;
-    o.alone = 0;
-    o.ranks = ranks;
-    o.n_ranks = 13;
-    job = make_job(ctx, &o);
-    assert_int_equal(imp_features_model(job, &model), IMP_OK);
+    imp_model *model = with_ranks(start, ranks);
     assert_int_equal(model->n_tensors, start->n_tensors + 4);
     for (size_t i = 0, t = 0; i < start->n_tensors; i += 2, t += 2) {
         const imp_tensor *a = &start->tensors[i], *b = &model->tensors[t];
@@ -152,7 +166,6 @@ static void splits_a_start(void **state) {
             assert_true(fabsf(a[1].blocked[k] - second[1].blocked[k]) <= 1e-6f);
     }
     imp_model_free(model);
-    imp_features_free(job);
     imp_model_free(start);
 }
 
@@ -161,21 +174,13 @@ static void split_keeps_the_strongest(void **state) {
     (void)state;
     static const size_t widths[13] = {3, 2, 4, 3, 6, 4, 4, 4, 8, 8, 8, 5, 8};
     static const size_t ranks[13] = {[11] = 1};
-    imp_features_options o = quick(1), more = quick(1);
-    o.channels = widths;
-    o.n_channels = 13;
-    imp_features *job = make_job(ctx, &o);
     for (size_t strong = 0; strong < 5; strong++) {
-        imp_model *start = from_file(job), *model;
+        imp_model *start = start_of(widths, NULL);
         imp_tensor *conv4_4 = &start->tensors[22];
         for (size_t k = 0; k < 8 * 9; k++)
             conv4_4->blocked[imp_weight_offset(
                 &conv4_4->shape, strong, k / 9, k % 9 / 3, k % 3)] *= 1000;
-        more.start = start;
-        more.ranks = ranks;
-        more.n_ranks = 13;
-        imp_features *next = make_job(ctx, &more);
-        assert_int_equal(imp_features_model(next, &model), IMP_OK);
+        imp_model *model = with_ranks(start, ranks);
         for (size_t k = 0; k < 8 * 9; k++) {
             size_t c = k / 9, h = k % 9 / 3, w = k % 3;
             double product = weight(&model->tensors[24], strong, 0, 0, 0) *
@@ -184,10 +189,8 @@ static void split_keeps_the_strongest(void **state) {
             assert_true(fabs(product - expected) <= 1e-2 * (1 + fabs(expected)));
         }
         imp_model_free(model);
-        imp_features_free(next);
         imp_model_free(start);
     }
-    imp_features_free(job);
 }
 
 /* A start of rank 2 is given rank 4, which changes nothing, or 1: the stronger half is left, and the
@@ -198,14 +201,7 @@ static void another_rank(void **state) {
     static const size_t had[13] = {[2] = 2, [12] = 2};
     for (size_t rank = 1; rank <= 4; rank += 3) {
         size_t ranks[13] = {[12] = rank};
-        imp_features_options o = quick(1);
-        o.channels = widths;
-        o.n_channels = 13;
-        o.ranks = had;
-        o.n_ranks = 13;
-        imp_features *job = make_job(ctx, &o);
-        imp_model *start = from_file(job), *model;
-        imp_features_free(job);
+        imp_model *start = start_of(widths, had);
         const imp_tensor *a = &start->tensors[start->n_tensors - 4];
         assert_string_equal(a->name, "factor5_1.weight");
         for (size_t k = 0; k < 8 * 9; k++) { /* of the two one is much the weaker */
@@ -214,13 +210,7 @@ static void another_rank(void **state) {
         }
         a[1].blocked[0] = 0.5f;
         a[1].blocked[1] = -2;
-        o = quick(1);
-        o.start = start;
-        o.alone = 0;
-        o.ranks = ranks;
-        o.n_ranks = 13;
-        job = make_job(ctx, &o);
-        assert_int_equal(imp_features_model(job, &model), IMP_OK);
+        imp_model *model = with_ranks(start, ranks);
         assert_int_equal(model->n_tensors, start->n_tensors);
         const imp_tensor *b = &model->tensors[model->n_tensors - 4];
         assert_int_equal(b->shape.n, rank);
@@ -242,7 +232,6 @@ static void another_rank(void **state) {
             }
         }
         imp_model_free(model);
-        imp_features_free(job);
         imp_model_free(start);
     }
 }
