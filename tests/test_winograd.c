@@ -273,10 +273,11 @@ static void all_sizes(void **state) {
     print_message("%zu sizes, 1 x 1 to 70 x 70\n", count);
 }
 
-/* Channels, both ways of cutting (c k above 128 x 128: many weights), samples. */
+/* Channels, both ways of cutting (c k above 256 x 256: many weights), samples. */
 static const problem problems[] = {
-    {1, 16, 8, 8, 1040, 3, 1, false, true, true},
-    {1, 1040, 8, 8, 16, 3, 1, false, true, true},
+    {1, 16, 8, 8, 4112, 3, 1, false, true, true},
+    {1, 4112, 8, 8, 16, 3, 1, false, true, true},
+    {1, 272, 9, 7, 255, 3, 1, false, true, false},
     {1, 272, 9, 7, 63, 3, 1, false, true, false},
     {3, 117, 8, 7, 144, 3, 1, true, false, true},
     {1, 128, 8, 8, 128, 3, 1, false, true, false},
@@ -383,19 +384,39 @@ static void check_cuts(imp_ctx *ctx, const strip *s) {
     release_all();
 }
 
-/* src/op/winograd.c: with few weights a block has two register tiles and at most 2 MiB of V, with
- * many 16 MiB. Cuts of these lengths end before, at and behind the ends of blocks, and of the
+/* src/op/winograd.c: with few weights a block has 14 tiles and at most 2 MiB of V, with many
+ * 16 MiB. Cuts of these lengths end before, at and behind the ends of blocks, and of the
  * rows of register tiles, in all remainders. */
 static void blocks(void **state) {
     (void)state;
     static const strip strips[] = {
         {16, 16, 118, 5},   /* few weights: many blocks */
         {1024, 16, 34, 5},  /* few: one of less than 2 MiB */
-        {4096, 16, 31, 22}, /* many: 16 tiles in fast, 28 in exact precision */
+        {4112, 16, 31, 22}, /* many: 15 tiles in fast, 28 in exact precision */
     };
     for (size_t i = 0; i < sizeof strips / sizeof *strips; i++)
         for (size_t k = n_single - 2; k < n_single; k++)
             check_cuts(contexts[k], &strips[i]);
+}
+
+/* A map so large that it is written past the caches has the numbers of its upper rows alone. */
+static void past_the_caches(void **state) {
+    (void)state;
+    for (size_t k = 0; k < n_single; k++)
+        for (size_t c = 3; c <= 16; c += 13) { /* directly; by Winograd */
+            problem p = {1, c, 451, 443, 16, 3, 1, false, true, true};
+            op_case t = case_of(&p, 91), part = t;
+            assert_true(imp_blocked_count(t.out) * sizeof(float) > IMP_STREAM_BYTES);
+            part.in[0].h = part.out.h = 37;
+            part.x[0] = doubles(part.in[0]);
+            for (size_t i = 0; i < c; i++)
+                memcpy(part.x[0] + i * 37 * p.w, t.x[0] + i * p.h * p.w,
+                    37 * p.w * sizeof(double));
+            fast_result whole = fast_run(contexts[k], &t, 0, NULL, false);
+            fast_result r = fast_run(contexts[k], &part, 0, NULL, false);
+            assert_memory_equal(whole.y, r.y, 36 * p.w * 16 * sizeof(float));
+            release_all();
+        }
 }
 
 /* Blocks that end within a sample, of three samples, against the reference. */
@@ -591,6 +612,7 @@ int main(void) {
         cmocka_unit_test_teardown(threads_change_no_bit, release),
         cmocka_unit_test_teardown(added, release),
         cmocka_unit_test_teardown(blocks, release),
+        cmocka_unit_test_teardown(past_the_caches, release),
         cmocka_unit_test_teardown(blocks_of_samples, release),
         cmocka_unit_test_teardown(pooling_on_the_way, release),
         cmocka_unit_test(style_in_both_precisions),

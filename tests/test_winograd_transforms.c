@@ -278,7 +278,8 @@ static void check_output(
         .m_xi = step,
         .bias = kind == BARE || kind == ADDED ? NULL : numbers(16, 4),
         .add = kind == ADDED,
-        .relu = kind >= RELU};
+        .relu = kind >= RELU,
+        .stream = kind == BARE || kind == RELU_MASK};
     for (size_t level = 0; level < n_levels; level++) {
         const imp_kernels *k = levels[level];
         void (*run)(const imp_winograd_output *) = transforms_of(k, w).output;

@@ -94,8 +94,8 @@ void LEVEL(imp_gemm)(const imp_gemm_tile *t) {
 #define NV_PANEL (16 / VF < NV ? 1 : NV) /* a tile stays in one panel */
 
 /* rows pixels, columns j on. */
-INLINE void direct_tile(
-    const imp_direct *d, const float *a, float *y, size_t rows, size_t j) {
+INLINE void direct_tile(const imp_direct *d, const float *a, float *y, uint16_t *mask,
+    size_t rows, size_t j) {
     vf c[MR][NV_PANEL];
     UNROLL for (size_t v = 0; v < NV_PANEL; v++) {
         vf init = d->init ? vf_load(d->init + j + v * VF) : vf_set(0.0f);
@@ -113,8 +113,11 @@ INLINE void direct_tile(
         }
     }
     UNROLL for (size_t m = 0; m < rows; m++)
-        UNROLL for (size_t v = 0; v < NV_PANEL; v++)
-            vf_store(y + m * 16 + j + v * VF, d->relu ? vf_relu(c[m][v]) : c[m][v]);
+        UNROLL for (size_t v = 0; v < NV_PANEL; v++) {
+        vf value = d->relu ? vf_relu(c[m][v]) : c[m][v];
+        vf_put(y + m * 16 + j + v * VF, value, d->stream);
+        if (mask) add_signs(mask + m, value, j + v * VF);
+    }
 }
 
 void LEVEL(imp_direct)(const imp_direct *d) {
@@ -122,16 +125,16 @@ void LEVEL(imp_direct)(const imp_direct *d) {
         for (size_t p = 0; p < d->count; p += MR) {
             const float *a = d->a + line * d->a_line + p * d->a_step;
             float *y = d->y + line * d->y_line + p * 16;
+            uint16_t *mask = d->mask ? d->mask + line * d->mask_line + p : NULL;
             size_t rows = d->count - p < MR ? d->count - p : MR;
             for (size_t j = 0; j < 16; j += NV_PANEL * VF) {
 #define CASE(n)                                                                        \
     case n:                                                                            \
-        direct_tile(d, a, y, n, j);                                                    \
+        direct_tile(d, a, y, mask, n, j);                                              \
         break;
                 switch (rows) { EACH_ROWS(CASE) }
 #undef CASE
             }
-            for (size_t m = 0; d->mask && m < rows; m++)
-                d->mask[line * d->mask_line + p + m] = (uint16_t)positive16(y + m * 16);
         }
+    end_put(d->stream);
 }

@@ -50,7 +50,11 @@ typedef struct imp_direct {
     bool relu;      /* of y; and where mask is not NULL, */
     uint16_t *mask; /* bit j of mask[line * mask_line + p]: y > 0 */
     size_t mask_line;
+    bool stream; /* y goes past the caches */
 } imp_direct;
+
+/* What is written to a map of more than this is in no cache when the map is read. */
+#define IMP_STREAM_BYTES ((size_t)12 << 20)
 
 typedef struct imp_kernels {
     const char *name;

@@ -8,6 +8,7 @@
 #ifndef IMP_SIMD_H
 #define IMP_SIMD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -47,6 +48,20 @@ INLINE vf vf_load(const float *x) {
 INLINE void vf_store(float *x, vf v) {
     _mm512_storeu_ps(x, v);
 }
+/* past: past the caches. x is a whole line then; end_put before others read it. */
+INLINE void vf_put(float *x, vf v, bool past) {
+    if (past)
+        _mm512_stream_ps(x, v);
+    else
+        vf_store(x, v);
+}
+INLINE void end_put(bool past) {
+    if (past) _mm_sfence();
+}
+/* x[l] where bit l is set, else 0. */
+INLINE vf vf_load_masked(const float *x, unsigned bits) {
+    return _mm512_maskz_loadu_ps((__mmask16)bits, x);
+}
 INLINE vf vf_set(float x) {
     return _mm512_set1_ps(x);
 }
@@ -56,13 +71,13 @@ INLINE vf vf_fma(vf a, vf b, vf c) { /* a b + c */
 INLINE vf vf_relu(vf x) { /* 0 > x ? 0 : x: NaN passes, a loss must show it */
     return _mm512_max_ps(_mm512_setzero_ps(), x);
 }
-/* Bit l of the result: x[l] > 0, for 16 floats. */
-INLINE unsigned positive16(const float *x) {
-    return _mm512_cmp_ps_mask(_mm512_loadu_ps(x), _mm512_setzero_ps(), _CMP_GT_OQ);
+/* Bit l of the result: x[l] > 0. */
+INLINE unsigned vf_positive(vf x) {
+    return _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_GT_OQ);
 }
-/* y[l] = bit l ? x[l] : 0, for 16 floats. */
-INLINE void masked16(const float *x, unsigned bits, float *y) {
-    _mm512_storeu_ps(y, _mm512_maskz_mov_ps((__mmask16)bits, _mm512_loadu_ps(x)));
+/* The same of 16 floats. */
+INLINE unsigned positive16(const float *x) {
+    return vf_positive(vf_load(x));
 }
 /* A window of 2 x 2 pixels, y + row * (k / 2) + 16 (k % 2) for k = 0 .. 3: x[l] where
  * position[l] == k, else 0, for 16 floats. */
@@ -83,6 +98,12 @@ INLINE vf vf_load(const float *x) {
 INLINE void vf_store(float *x, vf v) {
     _mm256_storeu_ps(x, v);
 }
+INLINE vf vf_load_masked(const float *x, unsigned bits) {
+    __m256i one = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    __m256i on = _mm256_and_si256(_mm256_set1_epi32((int)bits), one);
+    __m256 keep = _mm256_castsi256_ps(_mm256_cmpeq_epi32(on, one));
+    return _mm256_and_ps(keep, _mm256_loadu_ps(x));
+}
 INLINE vf vf_set(float x) {
     return _mm256_set1_ps(x);
 }
@@ -92,19 +113,12 @@ INLINE vf vf_fma(vf a, vf b, vf c) {
 INLINE vf vf_relu(vf x) {
     return _mm256_max_ps(_mm256_setzero_ps(), x);
 }
-INLINE unsigned positive16(const float *x) {
-    __m256 zero = _mm256_setzero_ps();
-    __m256 lo = _mm256_cmp_ps(_mm256_loadu_ps(x), zero, _CMP_GT_OQ);
-    __m256 hi = _mm256_cmp_ps(_mm256_loadu_ps(x + 8), zero, _CMP_GT_OQ);
-    return (unsigned)_mm256_movemask_ps(lo) | (unsigned)_mm256_movemask_ps(hi) << 8;
+INLINE unsigned vf_positive(vf x) {
+    return (unsigned)_mm256_movemask_ps(
+        _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_GT_OQ));
 }
-INLINE void masked16(const float *x, unsigned bits, float *y) {
-    __m256i one = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
-    for (int half = 0; half < 2; half++, x += 8, y += 8, bits >>= 8) {
-        __m256i on = _mm256_and_si256(_mm256_set1_epi32((int)bits), one);
-        __m256 keep = _mm256_castsi256_ps(_mm256_cmpeq_epi32(on, one));
-        _mm256_storeu_ps(y, _mm256_and_ps(keep, _mm256_loadu_ps(x)));
-    }
+INLINE unsigned positive16(const float *x) {
+    return vf_positive(vf_load(x)) | vf_positive(vf_load(x + 8)) << 8;
 }
 INLINE void unpool16(const float *x, const uint8_t *position, float *y, size_t row) {
     for (int half = 0; half < 16; half += 8) {
@@ -130,6 +144,11 @@ INLINE vf vf_load(const float *x) {
 INLINE void vf_store(float *x, vf v) {
     memcpy(x, &v, sizeof v);
 }
+INLINE vf vf_load_masked(const float *x, unsigned bits) {
+    vf v = vf_load(x);
+    for (unsigned l = 0; l < VF; l++) v[l] = bits >> l & 1u ? v[l] : 0.0f;
+    return v;
+}
 INLINE vf vf_set(float x) {
     return (vf){x, x, x, x};
 }
@@ -140,13 +159,15 @@ INLINE vf vf_relu(vf x) {
     typedef int32_t vi __attribute__((vector_size(16)));
     return (vf)((vi)x & ~(vi)(vf_set(0.0f) > x));
 }
+INLINE unsigned vf_positive(vf x) {
+    unsigned bits = 0;
+    for (unsigned l = 0; l < VF; l++) bits |= (unsigned)(x[l] > 0.0f) << l;
+    return bits;
+}
 INLINE unsigned positive16(const float *x) {
     unsigned bits = 0;
     for (unsigned l = 0; l < 16; l++) bits |= (unsigned)(x[l] > 0.0f) << l;
     return bits;
-}
-INLINE void masked16(const float *x, unsigned bits, float *y) {
-    for (unsigned l = 0; l < 16; l++) y[l] = bits >> l & 1u ? x[l] : 0.0f;
 }
 INLINE void unpool16(const float *x, const uint8_t *position, float *y, size_t row) {
     for (int k = 0; k < 4; k++)
@@ -155,5 +176,28 @@ INLINE void unpool16(const float *x, const uint8_t *position, float *y, size_t r
                 position[l] == k ? x[l] : 0.0f;
 }
 #endif
+
+#if VF != 16
+INLINE void vf_put(float *x, vf v, bool past) {
+    (void)
+        past; /* parts of a line, one at a time, would be slower than through the caches */
+    vf_store(x, v);
+}
+INLINE void end_put(bool past) {
+    (void)past;
+}
+#endif
+
+/* y[l] = bit l ? x[l] : 0, for 16 floats. */
+INLINE void masked16(const float *x, unsigned bits, float *y) {
+    for (size_t l = 0; l < 16; l += VF)
+        vf_store(y + l, vf_load_masked(x + l, bits >> l));
+}
+
+/* The signs of lanes l .. +VF of 16 to mask: bit i: lane i > 0. From l = 0 on. */
+INLINE void add_signs(uint16_t *mask, vf x, size_t l) {
+    unsigned bits = vf_positive(x) << l;
+    *mask = (uint16_t)(l ? *mask | bits : bits);
+}
 
 #endif

@@ -64,6 +64,7 @@ typedef struct imp_winograd_output {
     uint8_t *position; /* pool: as above; NULL: not wanted */
     bool add;          /* y +=; without relu and pool */
     bool relu, pool;   /* pool: after relu */
+    bool stream;       /* y goes past the caches; without add and pool */
 } imp_winograd_output;
 
 /* dg[(r row + column) * 256 + i*16 + o] (+)= (G' U G), u[xi * u_xi + i*16 + o]. */

@@ -147,14 +147,19 @@ static const float *FN(fetch_unpooled)(
     return patch + (y & 1) * PATCH_ROW + (x & 1) * 16;
 }
 
-/* One tile: d has `row` floats from row to row. */
-INLINE void FN(input_tile)(const float *d, size_t row, float *v, size_t v_xi) {
+/* One tile: d has `row` floats from row to row; with a mask, what that lets through. */
+INLINE void FN(input_tile)(const float *d, size_t row, const uint16_t *mask,
+    size_t mask_row, float *v, size_t v_xi) {
     for (size_t l = 0; l < 16; l += VF) {
         vf half[N_][N_];
         for (size_t j = 0; j < N_; j++) {
             vf column[N_], o[N_];
-            UNROLL for (size_t i = 0; i < N_; i++) column[i] =
-                vf_load(d + i * row + j * 16 + l);
+            UNROLL for (size_t i = 0; i < N_; i++) {
+                const float *x = d + i * row + j * 16 + l;
+                column[i] =
+                    mask ? vf_load_masked(x, (unsigned)mask[i * mask_row + j] >> l)
+                         : vf_load(x);
+            }
             FN(input_line)(column, o);
             UNROLL for (size_t i = 0; i < N_; i++) half[i][j] = o[i];
         }
@@ -175,48 +180,53 @@ void FN(imp_winograd_input)(const imp_winograd_input *in) {
         ptrdiff_t x = (ptrdiff_t)((s->first + t) % s->wide * M_) + in->origin;
         bool inside =
             y >= 0 && x >= 0 && y + N_ <= (ptrdiff_t)s->h && x + N_ <= (ptrdiff_t)s->w;
-        size_t r = in->row + t;
+        size_t r = in->row + t, row = s->w * 16, pixel = (size_t)y * s->w + (size_t)x;
         float *v = in->v + r / in->group * in->v_group + r % in->group * 16;
-        if (in->position)
-            FN(input_tile)(FN(fetch_unpooled)(in, y, x, patch), PATCH_ROW, v, in->v_xi);
-        else if (in->mask || !inside)
-            FN(input_tile)(FN(fetch)(in, y, x, patch), PATCH_ROW, v, in->v_xi);
-        else
-            FN(input_tile)
-        (in->x + ((size_t)y * s->w + (size_t)x) * 16, s->w * 16, v, in->v_xi);
+        if (inside && !in->position && in->mask) {
+            const uint16_t *mask = in->mask + pixel;
+            FN(input_tile)(in->x + pixel * 16, row, mask, s->w, v, in->v_xi);
+        } else if (inside && !in->position) {
+            FN(input_tile)(in->x + pixel * 16, row, NULL, 0, v, in->v_xi);
+        } else {
+            const float *d = in->position ? FN(fetch_unpooled)(in, y, x, patch)
+                                          : FN(fetch)(in, y, x, patch);
+            FN(input_tile)(d, PATCH_ROW, NULL, 0, v, in->v_xi);
+        }
     }
 }
 
 /* --- weights --- */
 
-void FN(imp_winograd_weights)(const imp_winograd_weights *w) {
+/* A row of U's planes: each number of half of them would be wanted once more at most, and
+ * memory takes n streams better than n n. */
+INLINE void FN(weights_row)(const imp_winograd_weights *w, size_t row) {
     for (size_t i = 0; i < 256; i += VF) {
-        vf half[TAPS][N_];
+        vf half[TAPS], u[N_];
         UNROLL for (size_t column = 0; column < TAPS; column++) {
-            vf g[TAPS];
-            UNROLL for (size_t row = 0; row < TAPS; row++) {
-                size_t tap = row * TAPS + column;
-                g[row] =
+            vf g[TAPS], o[N_];
+            UNROLL for (size_t r = 0; r < TAPS; r++) {
+                size_t tap = r * TAPS + column;
+                g[r] =
                     vf_load(w->g + (w->flip ? TAPS * TAPS - 1 - tap : tap) * 256 + i);
             }
-            FN(weights_line)(g, half[column]);
+            FN(weights_line)(g, o);
+            half[column] = o[row];
         }
-        UNROLL for (size_t row = 0; row < N_; row++) {
-            vf g[TAPS], u[N_];
-            UNROLL for (size_t column = 0; column < TAPS; column++) g[column] =
-                half[column][row];
-            FN(weights_line)(g, u);
-            UNROLL for (size_t column = 0; column < N_; column++)
-                vf_store(w->u + (row * N_ + column) * w->u_xi + i, u[column]);
-        }
+        FN(weights_line)(half, u);
+        UNROLL for (size_t column = 0; column < N_; column++)
+            vf_store(w->u + (row * N_ + column) * w->u_xi + i, u[column]);
     }
+}
+
+void FN(imp_winograd_weights)(const imp_winograd_weights *w) {
+    UNROLL for (size_t row = 0; row < N_; row++) FN(weights_row)(w, row);
 }
 
 /* --- output --- */
 
-/* One tile to y, which has `row` floats from row to row. */
+/* One tile to y, which has `row` floats from row to row; its signs to the mask, where there is one. */
 INLINE void FN(output_tile)(const imp_winograd_output *out, const float *m, float *y,
-    size_t row, size_t high, size_t wide) {
+    size_t row, uint16_t *mask, size_t high, size_t wide) {
     for (size_t l = 0; l < 16; l += VF) {
         vf bias = out->bias ? vf_load(out->bias + l) : vf_set(0.0f), half[M_][N_];
         for (size_t j = 0; j < N_; j++) {
@@ -234,7 +244,9 @@ INLINE void FN(output_tile)(const imp_winograd_output *out, const float *m, floa
                 float *to = y + i * row + j * 16 + l;
                 vf value = o[j] + bias;
                 if (out->add) value = value + vf_load(to);
-                vf_store(to, out->relu ? vf_relu(value) : value);
+                if (out->relu) value = vf_relu(value);
+                vf_put(to, value, out->stream);
+                if (mask) add_signs(mask + i * out->tiles.w + j, value, l);
             }
         }
     }
@@ -274,21 +286,19 @@ void FN(imp_winograd_output)(const imp_winograd_output *out) {
         size_t wide = s->w - column < M_ ? s->w - column : M_;
         const float *m = out->m + t * 16;
         if (out->pool) {
-            FN(output_tile)(out, m, tile, M_ * 16, high, wide);
+            FN(output_tile)(out, m, tile, M_ * 16, NULL, high, wide);
             FN(pool_tile)(out, tile, row / 2, column / 2, high / 2, wide / 2);
             continue;
         }
         size_t pixel = row * s->w + column;
+        float *y = out->y + pixel * 16;
+        uint16_t *mask = out->mask ? out->mask + pixel : NULL;
         if (wide == M_)
-            FN(output_tile)(out, m, out->y + pixel * 16, s->w * 16, high, M_);
+            FN(output_tile)(out, m, y, s->w * 16, mask, high, M_);
         else
-            FN(output_tile)(out, m, out->y + pixel * 16, s->w * 16, high, wide);
-        for (size_t i = 0; out->mask && i < high; i++)
-            for (size_t j = 0; j < wide; j++) {
-                size_t p = pixel + i * s->w + j;
-                out->mask[p] = (uint16_t)positive16(out->y + p * 16);
-            }
+            FN(output_tile)(out, m, y, s->w * 16, mask, high, wide);
     }
+    end_put(out->stream);
 }
 
 #undef PATCH_ROW

@@ -48,7 +48,8 @@ static void band_task(void *arg, size_t task, int thread) {
         .a_step = 16 * b->conv->stride,
         .y_line = y->w * 16,
         .relu = a->relu,
-        .mask_line = y->w};
+        .mask_line = y->w,
+        .stream = imp_blocked_count(*y) * sizeof(float) > IMP_STREAM_BYTES};
     for (size_t panel = 0; panel < panels; panel++) {
         size_t pixel = ((n * panels + panel) * y->h + top) * y->w + left;
         d.b = c->x[1] + panel * imp_weight_depth(w) * 16;

@@ -17,8 +17,9 @@
 
 #include <string.h>
 
-#define FEW_WEIGHTS  (160 * 160) /* c k: U of 64 x that is 6 MiB */
-#define BLOCK_ROWS   2           /* register tiles of V at a time, of few weights */
+#define FEW_WEIGHTS (256 * 256) /* c k: U of 64 x that is 16 MiB */
+#define BLOCK_TILES                                                                    \
+    14 /* of V at a time, of few weights: V and M stay in the second cache */
 #define BLOCK_FLOATS ((size_t)1 << 19) /* and V of a block: 2 MiB at most */
 #define GROUP_FLOATS ((size_t)1 << 22) /* V of a group of tiles: 16 MiB */
 #define DEPTH        256               /* channels of U at a time, of many weights */
@@ -107,7 +108,7 @@ static job new_job(const imp_ctx *ctx, const imp_winograd *p) {
     j.all = p->samples * j.tiles;
     bool few = few_weights(&j);
     size_t block = (few ? BLOCK_FLOATS : GROUP_FLOATS) / (j.planes * j.c * 16);
-    if (few) block = imp_least(block, BLOCK_ROWS * k->mr);
+    if (few) block = imp_least(block, BLOCK_TILES);
     block = block < k->mr ? k->mr : block / k->mr * k->mr; /* register tiles are full */
     j.block = imp_divide_up(j.all, imp_divide_up(j.all, block));
     j.block = imp_divide_up(j.block, k->mr) * k->mr;
@@ -241,7 +242,8 @@ static void transform_output(
             .position = p->y_position ? p->y_position + block * y_pixels * 16 : NULL,
             .add = p->add,
             .relu = p->relu,
-            .pool = p->pool};
+            .pool = p->pool,
+            .stream = !p->add && !p->pool && j->k * pixels * 64 > IMP_STREAM_BYTES};
         j->output(&out);
     }
 }
