@@ -206,7 +206,7 @@ static void check_outer(size_t count, size_t a_step, size_t b_step, bool add) {
     const void *results[MAX_LEVELS];
     for (size_t level = 0; level < n_levels; level++) {
         float *g = add ? copy(256, old) : get_rubbish(256 * sizeof *g);
-        levels[level]->outer(count, a, a_step, b, b_step, g, add);
+        levels[level]->outer(count, a, a_step, b, b_step, add ? a : NULL, g, add);
         for (size_t i = 0; i < 256; i++) {
             double sum = add ? (double)old[i] : 0, size = fabs(sum);
             for (size_t q = 0; q < count; q++) {

@@ -23,7 +23,8 @@
 #define NV    2
 #define AHEAD 512 /* floats of b fetched ahead: 32 steps */
 
-#define FETCH_A (VF == 16) /* into the second cache; slower with AVX2 (speed-log.md) */
+#define FETCH_NEXT                                                                     \
+    (VF == 16) /* into the second cache; slower with AVX2 (speed-log.md) */
 
 #if VF == 16
 #define MR 14
@@ -49,10 +50,11 @@ INLINE void tile(const imp_gemm_tile *t, size_t rows, size_t j, size_t vectors) 
         UNROLL for (size_t m = 0; m < rows; m++) c[m][v] =
             vf_load(t->init ? t->init + column : y[v] + m * t->y_row);
     }
-    for (size_t tap = 0; tap < t->taps; tap++, a += t->a_tap)
+    const float *next = t->next ? t->next : a;
+    for (size_t tap = 0; tap < t->taps; tap++, a += t->a_tap, next += t->next_tap)
         for (size_t r = 0; r < 16; r++) {
             vf right[NV];
-            if (FETCH_A && r < rows) __builtin_prefetch(a + t->a_next + r * 16, 0, 2);
+            if (FETCH_NEXT && r < rows) __builtin_prefetch(next + r * 16, 0, 2);
             UNROLL for (size_t v = 0; v < vectors; v++) {
                 __builtin_prefetch(b[v] + AHEAD);
                 right[v] = vf_load(b[v]);

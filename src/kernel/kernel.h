@@ -21,7 +21,9 @@ typedef struct imp_gemm_tile {
     const float *a, *b, *init;
     float *y;
     size_t rows, panels, taps, a_tap, b_panel, y_row, y_panel;
-    size_t a_next; /* from a to that of the next tile, which avx512 fetches meanwhile */
+    /* What is wanted after a, next[r/16 * next_tap + m*16]: avx512 fetches it meanwhile. NULL: a. */
+    const float *next;
+    size_t next_tap;
 } imp_gemm_tile;
 
 /* Sums of outer products, over lines of pixels:
@@ -60,9 +62,10 @@ typedef struct imp_kernels {
     const char *name;
     size_t mr, nb; /* the largest tile: rows, panels */
     void (*gemm)(const imp_gemm_tile *t);
-    /* g[i*16 + j] = (add ? g : 0) + sum over p < count of a[p*a_step + i] b[p*b_step + j] */
+    /* g[i*16 + j] = (add ? g : 0) + sum over p < count of a[p*a_step + i] b[p*b_step + j].
+     * next[p*16], which is wanted soon, is fetched meanwhile; NULL: nothing is. */
     void (*outer)(size_t count, const float *a, size_t a_step, const float *b,
-        size_t b_step, float *g, bool add);
+        size_t b_step, const float *next, float *g, bool add);
     void (*correlate)(const imp_correlation *s);
     void (*direct)(const imp_direct *d);
     void (*narrow_gradient)(const imp_narrow_gradient *n);

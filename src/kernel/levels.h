@@ -10,7 +10,7 @@
 #define IMP_DECLARE_LEVEL(level)                                                       \
     void imp_gemm_##level(const imp_gemm_tile *t);                                     \
     void imp_outer_##level(size_t count, const float *a, size_t a_step,                \
-        const float *b, size_t b_step, float *g, bool add);                            \
+        const float *b, size_t b_step, const float *next, float *g, bool add);         \
     void imp_correlate_##level(const imp_correlation *s);                              \
     void imp_narrow_gradient_##level(const imp_narrow_gradient *n);                    \
     void imp_direct_##level(const imp_direct *d);                                      \

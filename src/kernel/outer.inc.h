@@ -20,11 +20,12 @@
 
 /* rows rows of the 16 x 16 products, from row i on. */
 INLINE void outer_rows(const float *a, size_t a_step, const float *b, size_t b_step,
-    size_t count, float *g, bool add, size_t rows) {
+    const float *next, size_t count, float *g, bool add, size_t rows) {
     vf c[8][NV];
     UNROLL for (size_t m = 0; m < rows; m++) UNROLL for (size_t v = 0; v < NV; v++)
         c[m][v] = add ? vf_load(g + m * 16 + v * VF) : vf_set(0.0f);
     for (size_t p = 0; p < count; p++, a += a_step, b += b_step) {
+        if (next) __builtin_prefetch(next + p * 16, 0, 2);
         vf right[NV];
         UNROLL for (size_t v = 0; v < NV; v++) right[v] = vf_load(b + v * VF);
         UNROLL for (size_t m = 0; m < rows; m++) {
@@ -38,10 +39,13 @@ INLINE void outer_rows(const float *a, size_t a_step, const float *b, size_t b_s
 }
 
 void LEVEL(imp_outer)(size_t count, const float *a, size_t a_step, const float *b,
-    size_t b_step, float *g, bool add) {
+    size_t b_step, const float *next, float *g, bool add) {
     for (size_t j = 0; j < 16; j += NV * VF) {
 #define ROWS(i, n)                                                                     \
-    outer_rows(a + i, a_step, b + j, b_step, count, g + i * 16 + j, add, n);
+    if (next && i + j == 0)                                                            \
+        outer_rows(a + i, a_step, b + j, b_step, next, count, g + i * 16 + j, add, n); \
+    else                                                                               \
+        outer_rows(a + i, a_step, b + j, b_step, NULL, count, g + i * 16 + j, add, n);
         EACH_ROWS(ROWS)
 #undef ROWS
     }

@@ -51,7 +51,7 @@ static void multiply_task(void *arg, size_t task, int thread) {
     for (size_t p = 0; p < q->wide; p += RUN) {
         size_t run = imp_least(q->wide - p, RUN);
         q->ctx->kernels->outer(run, q->a + (i * q->wide + p) * 16, 16,
-            q->b + (j * q->wide + p) * 16, 16, g, p > 0);
+            q->b + (j * q->wide + p) * 16, 16, NULL, g, p > 0);
     }
     for (size_t k = 0; k < 256; k++) g[k] *= q->alpha;
     for (size_t k = 0; i == j && k < 16; k++) g[k * 17] += q->beta;

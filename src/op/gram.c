@@ -65,6 +65,8 @@ static size_t block_count(const imp_shape *x) {
 
 typedef struct pair {
     size_t i, j; /* blocks: rows and columns of G; j <= i */
+    size_t
+        next; /* the one of which the next chunk is fetched meanwhile; SIZE_MAX: none */
 } pair;
 
 static size_t square_count(const imp_shape *x) {
@@ -74,11 +76,17 @@ static size_t square_count(const imp_shape *x) {
 
 /* The pairs of a square, numbered 0, 1 2, 3 4 5, ... down the triangle. */
 static size_t list_pairs(const imp_shape *x, size_t square, pair list[PAIRS]) {
-    size_t row = 0, n = 0;
+    size_t row = 0, n = 0, all = block_count(x);
     for (; square > row; row++) square -= row + 1;
-    for (size_t i = row * SIDE; i < block_count(x) && i < (row + 1) * SIDE; i++)
+    for (size_t i = row * SIDE; i < all && i < (row + 1) * SIDE; i++)
         for (size_t j = square * SIDE; j <= i && j < (square + 1) * SIDE; j++)
-            list[n++] = (pair){i, j};
+            list[n++] = (pair){i, j, SIZE_MAX};
+    size_t k = 0;
+    for (size_t b = row * SIDE; k < n && b < all && b < (row + 1) * SIDE; b++)
+        list[k++].next = b;
+    for (size_t b = square * SIDE; square < row && k < n && b < (square + 1) * SIDE;
+         b++)
+        list[k++].next = b;
     return n;
 }
 
@@ -91,8 +99,9 @@ static size_t matrix_count(const imp_shape *x) { /* with its rows filled up to 1
     return imp_round16(x->c) * imp_round16(x->c);
 }
 
-/* Backward: blocks of ROWS places, a multiple of every tile's rows. */
-#define ROWS 84
+/* Backward: blocks of ROWS places, a multiple of every tile's rows; a task has a few. */
+#define ROWS        84
+#define TASK_BLOCKS 8
 _Static_assert(ROWS % 14 == 0 && ROWS % 6 == 0 && ROWS % 4 == 0, "whole tiles");
 
 static imp_need gram_need(const imp_ctx *ctx, const void *attr, const imp_shape *in,
@@ -118,9 +127,13 @@ static void sum_long(const imp_call *c, const float *map, const pair *list,
     size_t P = c->in[0].h * c->in[0].w;
     for (size_t done = 0; done < count; done += CHUNK) {
         size_t chunk = imp_least(count - done, CHUNK);
-        for (size_t k = 0; k < pairs; k++)
-            c->ctx->kernels->outer(chunk, map + (list[k].i * P + p + done) * 16, 16,
-                map + (list[k].j * P + p + done) * 16, 16, g + k * 256, done > 0);
+        const float *x = map + (p + done) * 16;
+        for (size_t k = 0; k < pairs; k++) {
+            size_t b = list[k].next;
+            c->ctx->kernels->outer(chunk, x + list[k].i * P * 16, 16,
+                x + list[k].j * P * 16, 16,
+                b < SIZE_MAX ? x + (b * P + chunk) * 16 : NULL, g + k * 256, done > 0);
+        }
     }
 }
 
@@ -174,8 +187,9 @@ static void gram_forward(const imp_call *c) {
 
 typedef struct backward_job {
     const imp_call *c;
-    const float *dg, *x; /* of one sample */
-    float *s, *dx;       /* s: (dG + dG')/P as panels: i/16, j, 16 */
+    const float *dg, *x;  /* of one sample */
+    float *s, *dx;        /* s: (dG + dG')/P as panels: i/16, j, 16 */
+    size_t places, piece; /* of the map; of a task */
 } backward_job;
 
 /* One panel of s. Where G has filling, dG is zero or not there. */
@@ -194,14 +208,13 @@ static void symmetric_task(void *arg, size_t panel, int thread) {
 }
 
 /* dX = X S, a few places of every channel at a time. They are put aside first, as dX may lie
- * where X does, and since channels are far apart in the map, at distances that caches hate. */
-static void product_task(void *arg, size_t task, int thread) {
-    const backward_job *job = arg;
+ * where X does, and since channels are far apart in the map, at distances that caches hate.
+ * next: the places that come after them are fetched meanwhile. */
+static void multiply(const backward_job *job, size_t row0, bool next, float *aside) {
     const imp_call *c = job->c;
     const imp_kernels *k = c->ctx->kernels;
     size_t blocks = block_count(&c->in[0]), P = c->in[0].h * c->in[0].w;
-    size_t row0 = task * ROWS, rows = imp_least(P - row0, ROWS);
-    float *aside = imp_call_scratch(c, thread);
+    size_t rows = imp_least(P - row0, ROWS);
     static const float zero[IMP_MAX_NB * 16];
     for (size_t b = 0; b < blocks; b++)
         memcpy(aside + b * rows * 16, job->x + (b * P + row0) * 16,
@@ -219,19 +232,31 @@ static void product_task(void *arg, size_t task, int thread) {
                 .b_panel = blocks * 256,
                 .y_row = 16,
                 .y_panel = P * 16};
+            if (next && b == 0)
+                t.next = job->x + (row0 + rows + m) * 16, t.next_tap = P * 16;
             k->gemm(&t);
         }
+}
+
+static void product_task(void *arg, size_t task, int thread) {
+    const backward_job *job = arg;
+    float *aside = imp_call_scratch(job->c, thread);
+    size_t end = imp_least((task + 1) * job->piece, job->places);
+    for (size_t row0 = task * job->piece; row0 < end; row0 += ROWS)
+        multiply(job, row0, row0 + ROWS < end, aside);
 }
 
 static void gram_backward(const imp_call *c) {
     const imp_shape *x = &c->in[0];
     size_t wide = imp_round16(x->c), P = x->h * x->w;
     if (!c->dx[0]) return;
+    size_t blocks = imp_divide_up(P, ROWS);
+    size_t piece = imp_least(TASK_BLOCKS, imp_divide_up(blocks, TASKS)) * ROWS;
     for (size_t n = 0; n < x->n; n++) {
         backward_job job = {c, c->dy + n * wide * x->c, c->x[0] + n * wide * P,
-            c->scratch, c->dx[0] + n * wide * P};
+            c->scratch, c->dx[0] + n * wide * P, P, piece};
         imp_parallel(c->ctx, wide / 16, symmetric_task, &job);
-        imp_parallel(c->ctx, imp_divide_up(P, ROWS), product_task, &job);
+        imp_parallel(c->ctx, imp_divide_up(P, piece), product_task, &job);
     }
 }
 

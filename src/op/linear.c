@@ -152,7 +152,7 @@ static void weights_task(void *arg, size_t tap, int thread) {
         copy_panel(c->x[0] + first * depth + tap * 16, depth, count, a);
         for (size_t panel = 0; panel < end; panel++)
             c->ctx->kernels->outer(count, a, 16,
-                (const float *)c->scratch + (panel * n + first) * 16, 16,
+                (const float *)c->scratch + (panel * n + first) * 16, 16, NULL,
                 c->dx[1] + (panel * depth + tap * 16) * 16, c->add[1] || first > 0);
     }
 }

@@ -209,7 +209,7 @@ static void multiply(const job *j, const float *u, size_t panels, const float *v
         .b_panel = u_panel(j),
         .y_row = 16,
         .y_panel = j->block * 16,
-        .a_next = j->c * j->group * 16};
+        .next_tap = j->group * 16};
     for (size_t xi = 0; xi < j->planes; xi++)
         for (size_t panel = 0; panel < panels; panel += k->nb) {
             t.panels = imp_least(panels - panel, k->nb);
@@ -217,6 +217,7 @@ static void multiply(const job *j, const float *u, size_t panels, const float *v
             for (size_t first = 0; first < count; first += j->group) {
                 t.rows = imp_least(count - first, j->group);
                 t.a = v + xi * v_plane(j) + (first * j->c + cb * j->group) * 16;
+                t.next = t.a + j->c * j->group * 16;
                 t.y = m + xi * m_plane(j) + (panel * j->block + first) * 16;
                 k->gemm(&t);
             }

@@ -107,8 +107,8 @@ static void multiply_task(void *arg, size_t task, int thread) {
     const float *z = j->z + xi * z_plane(j);
     float *u = j->u + xi * u_plane(j) + block * j->k * 256;
     for (size_t i = 0; i < j->k; i++)
-        j->call->ctx->kernels->outer(
-            j->count, v, 16, z + i * j->block * 16, 16, u + i * 256, j->first > 0);
+        j->call->ctx->kernels->outer(j->count, v, 16, z + i * j->block * 16, 16, NULL,
+            u + i * 256, j->first > 0);
 }
 
 /* dW of 16 inputs by 16 outputs. */
