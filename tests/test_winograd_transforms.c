@@ -32,7 +32,7 @@ static float *numbers(size_t n, uint64_t seed) {
 /* --- the definition itself --- */
 
 /* F(m x m, r x r). */
-static const struct form { size_t m, r; } forms[] = {{4, 3}, {6, 3}, {4, 5}};
+static const struct form { size_t m, r; } forms[] = {{4, 3}, {6, 3}, {8, 3}, {4, 5}};
 #define FORMS (sizeof forms / sizeof *forms)
 
 /* A' [(G g G') . (B' d B)] A is the sum of products that it should be. */
@@ -40,8 +40,8 @@ static void definition(void **state) {
     (void)state;
     for (size_t f = 0; f < FORMS; f++) {
         winograd w = winograd_of(forms[f].m, forms[f].r);
-        double d[64], g[25], u[64], v[64], y[36];
-        for (size_t i = 0; i < 64; i++) d[i] = imp_normal(f, i);
+        double d[XI_MOST], g[25], u[XI_MOST], v[XI_MOST], y[TILE_MOST];
+        for (size_t i = 0; i < XI_MOST; i++) d[i] = imp_normal(f, i);
         for (size_t i = 0; i < 25; i++) g[i] = imp_normal(f + 9, i);
         sandwich(&w.g, g, u);
         sandwich(&w.bt, d, v);
@@ -63,7 +63,7 @@ static void definition(void **state) {
 /* What a kernel wrote for one lane, by xi, against what L x L' is, within r roundings. */
 static void assert_transformed(const imp_kernels *k, const char *what, const matrix *l,
     const double *x, double roundings, const float *found, size_t step) {
-    double y[64], sizes[64], absolute[64];
+    double y[XI_MOST], sizes[XI_MOST], absolute[XI_MOST];
     matrix positive = without_signs(l);
     for (size_t i = 0; i < l->columns * l->columns; i++) absolute[i] = fabs(x[i]);
     sandwich(l, x, y);
@@ -104,8 +104,11 @@ static transforms transforms_of(const imp_kernels *k, const winograd *w) {
     if (w->m == 4)
         return (transforms){k->winograd_input4, k->winograd_weights4,
             k->winograd_output4, k->winograd_gradient4, k->winograd_fold4};
+    if (w->m == 6)
+        return (transforms){
+            k->winograd_input6, k->winograd_weights6, k->winograd_output6, NULL, NULL};
     return (transforms){
-        k->winograd_input6, k->winograd_weights6, k->winograd_output6, NULL, NULL};
+        k->winograd_input8, k->winograd_weights8, k->winograd_output8, NULL, NULL};
 }
 
 enum input_kind { PLAIN, REPLICATE, MASKED, POOLED, INPUT_KINDS };
@@ -164,7 +167,7 @@ static void check_input(const winograd *f, const plane *p) {
         in.v = v[level] = get_rubbish(size * sizeof(float));
         transforms_of(k, f).input(&in);
         for (size_t i = 0; i < count * 16; i++) {
-            double d[64];
+            double d[XI_MOST];
             ptrdiff_t y = (ptrdiff_t)((first + i / 16) / wide * m) + p->origin;
             ptrdiff_t x = (ptrdiff_t)((first + i / 16) % wide * m) + p->origin;
             for (size_t l = 0; l < planes; l++)
@@ -241,7 +244,7 @@ static void assert_outputs(const imp_kernels *k, const winograd *w,
     matrix positive = without_signs(&w->at);
     const imp_winograd_tiles *s = &out->tiles;
     for (size_t i = 0; i < s->count * 16; i++) {
-        double m[64], absolute[64], tile[36], sizes[36];
+        double m[XI_MOST], absolute[XI_MOST], tile[TILE_MOST], sizes[TILE_MOST];
         for (size_t xi = 0; xi < w->n * w->n; xi++) {
             m[xi] = (double)out->m[xi * out->m_xi + i];
             absolute[xi] = fabs(m[xi]);
@@ -356,7 +359,7 @@ static void check_gradient(const winograd *w, size_t h, size_t wide) {
         in.v = z[level] = get_rubbish(size * sizeof(float));
         transforms_of(levels[level], w).gradient(&in);
         for (size_t i = 0; i < count * 16; i++) {
-            double d[64];
+            double d[XI_MOST];
             for (size_t l = 0; l < 16; l++)
                 d[l] = input_value(&in, (ptrdiff_t)(i / 16 / across * 4 + l / 4),
                     (ptrdiff_t)(i / 16 % across * 4 + l % 4), i % 16);
@@ -380,7 +383,7 @@ static void check_fold(const winograd *w, bool add) {
         if (add) memcpy(f.dg, old, area * 256 * sizeof(float));
         transforms_of(levels[level], w).fold(&f);
         for (size_t i = 0; i < 256; i++) {
-            double u[64], absolute[64], y[64], sizes[64];
+            double u[XI_MOST], absolute[XI_MOST], y[XI_MOST], sizes[XI_MOST];
             for (size_t xi = 0; xi < planes; xi++) {
                 u[xi] = (double)f.u[xi * f.u_xi + i];
                 absolute[xi] = fabs(u[xi]);

@@ -25,9 +25,13 @@
 #include "op/winograd_dw.h"
 #include "op_case.h"
 
+#define SIDE_MOST 10 /* n at most */
+#define XI_MOST   (SIDE_MOST * SIDE_MOST)
+#define TILE_MOST 64 /* m m at most */
+
 typedef struct matrix {
     size_t rows, columns;
-    double at[8][8];
+    double at[SIDE_MOST][SIDE_MOST];
 } matrix;
 
 typedef struct winograd {
@@ -38,7 +42,7 @@ typedef struct winograd {
 /* Coefficients of the product of (x - p) over the points without number `skip`. */
 static inline void root_product(const double *p, size_t count, size_t skip, double *c) {
     size_t degree = 0;
-    memset(c, 0, 8 * sizeof *c);
+    memset(c, 0, SIDE_MOST * sizeof *c);
     c[0] = 1;
     for (size_t l = 0; l < count; l++) {
         if (l == skip) continue;
@@ -51,8 +55,10 @@ static inline void root_product(const double *p, size_t count, size_t skip, doub
 static inline winograd winograd_of(size_t m, size_t r) {
     static const double four[] = {0, 0.6875, -0.6875, 1.375, -1.375};
     static const double six[] = {0, 1, -1, 2, -2, 0.5, -0.5};
+    static const double eight[] = {
+        0, 0.4375, -0.4375, 0.8125, -0.8125, 1.25, -1.25, 2.25, -2.25};
     size_t n = m + r - 1;
-    const double *p = n == 6 ? four : six;
+    const double *p = n == 6 ? four : n == 8 ? six : eight;
     winograd w = {m, r, n, {n, n, {{0}}}, {n, r, {{0}}}, {m, n, {{0}}}};
     for (size_t j = 0; j < n; j++) {
         root_product(p, n - 1, j, w.bt.at[j]);
@@ -83,7 +89,7 @@ static inline matrix without_signs(const matrix *a) {
 
 /* y = L x L' */
 static inline void sandwich(const matrix *l, const double *x, double *y) {
-    double half[8][8];
+    double half[SIDE_MOST][SIDE_MOST];
     for (size_t i = 0; i < l->rows; i++)
         for (size_t j = 0; j < l->columns; j++) {
             half[i][j] = 0;
@@ -160,11 +166,11 @@ static inline void fetch(const double *map, size_t h, size_t w, ptrdiff_t y,
 static inline void input_sizes(
     const tiling *t, const double *x, size_t row, size_t column, double *v) {
     matrix bt = without_signs(&t->w.bt);
-    double d[64];
+    double d[XI_MOST];
     for (size_t c = 0; c < t->c; c++) {
         fetch(x + c * t->h * t->wide, t->h, t->wide, (ptrdiff_t)row + t->origin,
             (ptrdiff_t)column + t->origin, t->w.n, t->replicate, d);
-        sandwich(&bt, d, v + c * 64);
+        sandwich(&bt, d, v + c * XI_MOST);
     }
 }
 
@@ -172,10 +178,10 @@ static inline void input_sizes(
 static inline void output_sizes(const tiling *t, const double *u, const double *v,
     size_t row, size_t column, double *y) {
     matrix at = without_signs(&t->w.at);
-    double sum[64] = {0}, tile[36];
+    double sum[XI_MOST] = {0}, tile[TILE_MOST];
     for (size_t c = 0; c < t->c; c++)
         for (size_t xi = 0; xi < t->w.n * t->w.n; xi++)
-            sum[xi] += u[c * 64 + xi] * v[c * 64 + xi];
+            sum[xi] += u[c * XI_MOST + xi] * v[c * XI_MOST + xi];
     sandwich(&at, sum, tile);
     for (size_t i = 0; i < t->w.m && row + i < t->oh; i++)
         for (size_t j = 0; j < t->w.m && column + j < t->ow; j++)
@@ -187,20 +193,20 @@ static inline void winograd_sizes(
     const tiling *t, const double *x, const double *weights, double *y) {
     matrix g = without_signs(&t->w.g);
     size_t area = t->w.r * t->w.r;
-    double *u = malloc(t->k * t->c * 64 * sizeof *u),
-           *v = malloc(t->c * 64 * sizeof *v);
+    double *u = malloc(t->k * t->c * XI_MOST * sizeof *u),
+           *v = malloc(t->c * XI_MOST * sizeof *v);
     assert_true(u && v);
     for (size_t i = 0; i < t->k * t->c; i++) {
         double taps[25];
         for (size_t l = 0; l < area; l++) taps[l] = fabs(weights[i * area + l]);
-        sandwich(&g, taps, u + i * 64);
+        sandwich(&g, taps, u + i * XI_MOST);
     }
     for (size_t s = 0; s < t->samples; s++)
         for (size_t row = 0; row < t->oh; row += t->w.m)
             for (size_t column = 0; column < t->ow; column += t->w.m) {
                 input_sizes(t, x + s * t->c * t->h * t->wide, row, column, v);
                 for (size_t k = 0; k < t->k; k++)
-                    output_sizes(t, u + k * t->c * 64, v, row, column,
+                    output_sizes(t, u + k * t->c * XI_MOST, v, row, column,
                         y + (s * t->k + k) * t->oh * t->ow);
             }
     free(u);
@@ -212,8 +218,9 @@ static inline void winograd_dw_sizes(
     const tiling *t, const double *x, const double *dy, double *dw) {
     matrix at = turned(&t->w.at), gt = turned(&t->w.g);
     matrix a = without_signs(&at), g = without_signs(&gt);
-    double *u = calloc(t->k * t->c * 64, sizeof *u), *v = malloc(t->c * 64 * sizeof *v);
-    double d[64], z[64];
+    double *u = calloc(t->k * t->c * XI_MOST, sizeof *u),
+           *v = malloc(t->c * XI_MOST * sizeof *v);
+    double d[XI_MOST], z[XI_MOST];
     assert_true(u && v);
     for (size_t s = 0; s < t->samples; s++)
         for (size_t row = 0; row < t->oh; row += t->w.m)
@@ -225,11 +232,12 @@ static inline void winograd_dw_sizes(
                     sandwich(&a, d, z);
                     for (size_t c = 0; c < t->c; c++)
                         for (size_t xi = 0; xi < t->w.n * t->w.n; xi++)
-                            u[(k * t->c + c) * 64 + xi] += z[xi] * v[c * 64 + xi];
+                            u[(k * t->c + c) * XI_MOST + xi] +=
+                                z[xi] * v[c * XI_MOST + xi];
                 }
             }
     for (size_t i = 0; i < t->k * t->c; i++)
-        sandwich(&g, u + i * 64, dw + i * t->w.r * t->w.r);
+        sandwich(&g, u + i * XI_MOST, dw + i * t->w.r * t->w.r);
     free(u);
     free(v);
 }

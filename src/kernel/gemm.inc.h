@@ -41,33 +41,42 @@
 /* Columns j .. j + vectors*VF; a vector never crosses from panel to panel. */
 INLINE void tile(const imp_gemm_tile *t, size_t rows, size_t j, size_t vectors) {
     vf c[MR][NV];
-    const float *b[NV], *a = t->a;
+    const float *b[NV], *a = t->a, *next = t->next ? t->next : a;
     float *y[NV];
     UNROLL for (size_t v = 0; v < vectors; v++) {
         size_t column = j + v * VF;
         b[v] = t->b + column / 16 * t->b_panel + column % 16;
         y[v] = t->y + column / 16 * t->y_panel + column % 16;
-        UNROLL for (size_t m = 0; m < rows; m++) c[m][v] =
-            vf_load(t->init ? t->init + column : y[v] + m * t->y_row);
     }
-    const float *next = t->next ? t->next : a;
-    for (size_t tap = 0; tap < t->taps; tap++, a += t->a_tap, next += t->next_tap)
-        for (size_t r = 0; r < 16; r++) {
-            vf right[NV];
-            if (FETCH_NEXT && r < rows) __builtin_prefetch(next + r * 16, 0, 2);
-            UNROLL for (size_t v = 0; v < vectors; v++) {
-                __builtin_prefetch(b[v] + AHEAD);
-                right[v] = vf_load(b[v]);
-                b[v] += 16;
-            }
-            UNROLL for (size_t m = 0; m < rows; m++) {
-                vf left = vf_set(a[m * 16 + r]);
-                UNROLL for (size_t v = 0; v < vectors; v++) c[m][v] =
-                    vf_fma(left, right[v], c[m][v]);
-            }
+    for (size_t part = 0; part < t->taps; part += IMP_SUM_TAPS) {
+        bool first = part == 0 && t->init;
+        size_t taps = t->taps - part < IMP_SUM_TAPS ? t->taps - part : IMP_SUM_TAPS;
+        UNROLL for (size_t v = 0; v < vectors; v++) {
+            vf start = first ? vf_load(t->init + j + v * VF) : vf_set(0.0f);
+            UNROLL for (size_t m = 0; m < rows; m++) c[m][v] = start;
         }
-    UNROLL for (size_t v = 0; v < vectors; v++) UNROLL for (size_t m = 0; m < rows; m++)
-        vf_store(y[v] + m * t->y_row, c[m][v]);
+        for (size_t tap = 0; tap < taps; tap++, a += t->a_tap, next += t->next_tap)
+            for (size_t r = 0; r < 16; r++) {
+                vf right[NV];
+                if (FETCH_NEXT && r < rows) __builtin_prefetch(next + r * 16, 0, 2);
+                UNROLL for (size_t v = 0; v < vectors; v++) {
+                    __builtin_prefetch(b[v] + AHEAD);
+                    right[v] = vf_load(b[v]);
+                    b[v] += 16;
+                }
+                UNROLL for (size_t m = 0; m < rows; m++) {
+                    vf left = vf_set(a[m * 16 + r]);
+                    UNROLL for (size_t v = 0; v < vectors; v++) c[m][v] =
+                        vf_fma(left, right[v], c[m][v]);
+                }
+            }
+        UNROLL for (size_t v = 0; v < vectors; v++)
+            UNROLL for (size_t m = 0; m < rows; m++) {
+            float *to = y[v] + m * t->y_row;
+            if (!first) c[m][v] = c[m][v] + vf_load(to);
+            vf_store(to, c[m][v]);
+        }
+    }
 }
 
 void LEVEL(imp_gemm)(const imp_gemm_tile *t) {

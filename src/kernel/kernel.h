@@ -10,13 +10,15 @@
 #include "kernel/narrow.h"
 #include "kernel/winograd.h"
 
-#define IMP_MAX_MR 14 /* rows of the largest register tile */
-#define IMP_MAX_NB 2  /* panels (of 16 columns) of the largest register tile */
+#define IMP_MAX_MR   14 /* rows of the largest register tile */
+#define IMP_SUM_TAPS 4
+#define IMP_MAX_NB   2 /* panels (of 16 columns) of the largest register tile */
 
 /* One register tile of a matrix product: at most mr rows, at most nb panels of 16 columns.
  *   y[m, j] = (init ? init[j] : y[m, j]) + sum over r < 16 taps of a(m, r) b(r, j)
  * a(m, r) = a[r/16 * a_tap + m*16 + r%16]; b(r, j) = b[j/16 * b_panel + r*16 + j%16];
- * y(m, j) = y[j/16 * y_panel + m * y_row + j%16]. r ascends: one order everywhere. */
+ * y(m, j) = y[j/16 * y_panel + m * y_row + j%16]. r ascends: one order everywhere. Each
+ * IMP_SUM_TAPS taps are summed before they are added to y, as long sums round worse. */
 typedef struct imp_gemm_tile {
     const float *a, *b, *init;
     float *y;
@@ -69,16 +71,19 @@ typedef struct imp_kernels {
     void (*correlate)(const imp_correlation *s);
     void (*direct)(const imp_direct *d);
     void (*narrow_gradient)(const imp_narrow_gradient *n);
-    /* Winograd's transforms, F(4x4, 3x3), F(6x6, 3x3), and, 5, F(4x4, 5x5). */
+    /* Winograd's transforms, F(4x4, 3x3), F(6x6, 3x3), F(8x8, 3x3), and, 5, F(4x4, 5x5). */
     void (*winograd_input5)(const imp_winograd_input *in);
     void (*winograd_input4)(const imp_winograd_input *in);
     void (*winograd_input6)(const imp_winograd_input *in);
+    void (*winograd_input8)(const imp_winograd_input *in);
     void (*winograd_weights5)(const imp_winograd_weights *w);
     void (*winograd_weights4)(const imp_winograd_weights *w);
     void (*winograd_weights6)(const imp_winograd_weights *w);
+    void (*winograd_weights8)(const imp_winograd_weights *w);
     void (*winograd_output5)(const imp_winograd_output *out);
     void (*winograd_output4)(const imp_winograd_output *out);
     void (*winograd_output6)(const imp_winograd_output *out);
+    void (*winograd_output8)(const imp_winograd_output *out);
     /* Of the gradient by the weights: winograd_dw.inc.h. */
     void (*winograd_gradient5)(const imp_winograd_input *in);
     void (*winograd_gradient4)(const imp_winograd_input *in);

@@ -17,12 +17,15 @@
     void imp_winograd_input5_##level(const imp_winograd_input *job);                   \
     void imp_winograd_input4_##level(const imp_winograd_input *job);                   \
     void imp_winograd_input6_##level(const imp_winograd_input *job);                   \
+    void imp_winograd_input8_##level(const imp_winograd_input *job);                   \
     void imp_winograd_weights5_##level(const imp_winograd_weights *job);               \
     void imp_winograd_weights4_##level(const imp_winograd_weights *job);               \
     void imp_winograd_weights6_##level(const imp_winograd_weights *job);               \
+    void imp_winograd_weights8_##level(const imp_winograd_weights *job);               \
     void imp_winograd_output5_##level(const imp_winograd_output *job);                 \
     void imp_winograd_output4_##level(const imp_winograd_output *job);                 \
     void imp_winograd_output6_##level(const imp_winograd_output *job);                 \
+    void imp_winograd_output8_##level(const imp_winograd_output *job);                 \
     void imp_winograd_gradient5_##level(const imp_winograd_input *job);                \
     void imp_winograd_gradient4_##level(const imp_winograd_input *job);                \
     void imp_winograd_fold5_##level(const imp_winograd_fold *job);                     \

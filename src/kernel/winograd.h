@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * winograd.h: the three transforms of an r x r convolution by Winograd's F(m x m, r x r),
- * m = 4 or 6 for r = 3, m = 4 for r = 5 (docs/winograd.md). A tile of m x m outputs is made
+ * m = 4, 6 or 8 for r = 3, m = 4 for r = 5 (docs/winograd.md). A tile of m x m outputs is made
  * from n x n inputs, n = m + r - 1; xi = 0 .. n n - 1 counts the numbers of a transformed tile:
  *
  *     V[xi] = (B' d B)[xi]     input    d: n x n inputs of one channel

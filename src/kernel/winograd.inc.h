@@ -14,8 +14,10 @@
  *                       n(p) = prod over the other points r of (p - r)
  *     output   y(k) = [k = 0] m(0) + sum over pairs P^k (m(P) + (-1)^k m(-P)) + [k = m-1] m(oo)
  *
- * F(6x6) and F(4x4, 5x5): points 1, 2, 1/2, the most accurate found. F(4x4): 11/16 and 11/8
- * halve the error of the textbook's 1 and 2; their squares and products are exact in float32.
+ * The points are those with the smallest error found; all are sums of few powers of 2, so that
+ * their squares and products are exact in float32, or nearly so. F(6x6) and F(4x4, 5x5): 1, 2,
+ * 1/2. F(4x4): 11/16 and 11/8 halve the error of the textbook's 1 and 2. F(8x8): 7/16, 13/16, 5/4
+ * and 9/4 have an eighth of that of 1, 2, 1/2 and 4, and half that of 1, 2, 1/2 and 3/4.
  */
 #define M_    TILE
 #define N_    (TILE + TAPS - 1)
@@ -32,6 +34,30 @@ static const float FN(inverse)[3] = {(float)(1 / (QA * QB)),
     (float)(1 / (2 * QA * (QA - QB))), (float)(1 / (2 * QB * (QB - QA)))};
 #undef QA
 #undef QB
+#elif TILE + TAPS == 11
+static const float FN(point)[4] = {7.0f / 16, 13.0f / 16, 5.0f / 4, 9.0f / 4};
+#define QA (49.0 / 256)
+#define QB (169.0 / 256)
+#define QC (25.0 / 16)
+#define QD (81.0 / 16)
+static const float FN(full)[5] = {(float)(QA * QB * QC * QD),
+    (float)-(QA *QB *(QC + QD) + (QA + QB) * QC * QD),
+    (float)(QA *QB + (QA + QB) * (QC + QD) + QC * QD), (float)-(QA + QB + QC + QD),
+    1.0f};
+#define CUBIC(a, b, c)                                                                 \
+    { (float)-(a * b * c), (float)(a * b + a * c + b * c), (float)-(a + b + c), 1.0f }
+static const float FN(rest)[4][4] = {
+    CUBIC(QB, QC, QD), CUBIC(QA, QC, QD), CUBIC(QA, QB, QD), CUBIC(QA, QB, QC)};
+#undef CUBIC
+#define INVERSE(a, b, c, d) (float)(1 / (2 * a * (a - b) * (a - c) * (a - d)))
+static const float FN(inverse)[5] = {(float)(1 / (QA * QB * QC * QD)),
+    INVERSE(QA, QB, QC, QD), INVERSE(QB, QA, QC, QD), INVERSE(QC, QA, QB, QD),
+    INVERSE(QD, QA, QB, QC)};
+#undef INVERSE
+#undef QA
+#undef QB
+#undef QC
+#undef QD
 #else
 static const float FN(point)[3] = {1.0f, 2.0f, 0.5f};
 static const float FN(full)[4] = {-1.0f, 5.25f, -5.25f, 1.0f};

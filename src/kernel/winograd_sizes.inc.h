@@ -21,6 +21,11 @@
 #define KEY  6
 #include "kernel/winograd.inc.h"
 #undef TILE
+#undef KEY
+#define TILE 8
+#define KEY  8
+#include "kernel/winograd.inc.h"
+#undef TILE
 #undef TAPS
 #undef KEY
 #define TAPS 5

@@ -17,7 +17,7 @@
 
 #include <string.h>
 
-#define FEW_WEIGHTS (256 * 256) /* c k: U of 64 x that is 16 MiB */
+#define FEW_FLOATS ((size_t)25 << 18) /* U of few weights: 25 MiB at most */
 #define BLOCK_TILES                                                                    \
     14 /* of V at a time, of few weights: V and M stay in the second cache */
 #define BLOCK_FLOATS ((size_t)1 << 19) /* and V of a block: 2 MiB at most */
@@ -63,13 +63,13 @@ size_t imp_winograd_tile(const imp_ctx *ctx, const imp_winograd *p) {
     size_t best = 0, least = taps * taps * p->samples * p->oh * p->ow;
     if (p->c < 16 || p->k < 16) return 0;
     if (taps == 5) return cost(p, 4) < least && ctx->precision == IMP_FAST ? 4 : 0;
-    if (cost(p, 4) < least) best = 4, least = cost(p, 4);
-    if (cost(p, 6) < least && ctx->precision == IMP_FAST) best = 6;
+    for (size_t m = 4; m <= (ctx->precision == IMP_FAST ? 8 : 4); m += 2)
+        if (cost(p, m) < least) best = m, least = cost(p, m);
     return best;
 }
 
 static bool few_weights(const job *j) {
-    return j->c * j->k * 256 <= FEW_WEIGHTS;
+    return j->planes * j->c * j->k * 256 <= FEW_FLOATS;
 }
 
 /* Tiles of a task on a group of panels, full register tiles, with which the threads end first. */
@@ -88,16 +88,19 @@ static size_t even_piece(const imp_ctx *ctx, size_t count, size_t groups) {
 static job new_job(const imp_ctx *ctx, const imp_winograd *p) {
     job j = {.p = p, .kernels = ctx->kernels, .tile = imp_winograd_tile(ctx, p)};
     const imp_kernels *k = ctx->kernels;
-    bool five = p->weights_shape->h == 5, four = j.tile == 4;
-    j.input = five   ? k->winograd_input5
-              : four ? k->winograd_input4
-                     : k->winograd_input6;
-    j.weights = five   ? k->winograd_weights5
-                : four ? k->winograd_weights4
-                       : k->winograd_weights6;
-    j.output = five   ? k->winograd_output5
-               : four ? k->winograd_output4
-                      : k->winograd_output6;
+    switch (p->weights_shape->h == 5 ? 5 : j.tile) {
+#define TRANSFORMS(key)                                                                \
+    case key:                                                                          \
+        j.input = k->winograd_input##key;                                              \
+        j.weights = k->winograd_weights##key;                                          \
+        j.output = k->winograd_output##key;                                            \
+        break;
+        TRANSFORMS(4)
+        TRANSFORMS(5)
+        TRANSFORMS(6)
+        TRANSFORMS(8)
+#undef TRANSFORMS
+    }
     j.taps = p->weights_shape->h * p->weights_shape->w;
     size_t n = j.tile + p->weights_shape->h - 1;
     j.planes = n * n;
