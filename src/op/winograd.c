@@ -22,7 +22,7 @@
     14 /* of V at a time, of few weights: V and M stay in the second cache */
 #define BLOCK_FLOATS ((size_t)1 << 19) /* and V of a block: 2 MiB at most */
 #define GROUP_FLOATS ((size_t)1 << 22) /* V of a group of tiles: 16 MiB */
-#define DEPTH        256               /* channels of U at a time, of many weights */
+#define DEPTH        128               /* channels of U at a time, of many weights */
 #define PANELS       2                 /* of 16 outputs, of M at a time */
 #define TASK_TILES   5 /* what a task costs besides, in tiles: U's transform */
 #define PIECES       4 /* of a group's tiles, at most */
