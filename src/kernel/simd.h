@@ -23,6 +23,7 @@
 #define SIMDE_ENABLE_NATIVE_ALIASES
 #include <simde/x86/avx512.h>
 typedef simde__mmask16 __mmask16;
+#define _mm512_stream_ps _mm512_storeu_ps /* simde has none */
 #elif defined(__AVX2__)
 #include <immintrin.h>
 #endif
@@ -60,7 +61,7 @@ INLINE void end_put(bool past) {
 }
 /* x[l] where bit l is set, else 0. */
 INLINE vf vf_load_masked(const float *x, unsigned bits) {
-    return _mm512_maskz_loadu_ps((__mmask16)bits, x);
+    return _mm512_maskz_mov_ps((__mmask16)bits, vf_load(x));
 }
 INLINE vf vf_set(float x) {
     return _mm512_set1_ps(x);
