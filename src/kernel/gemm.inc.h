@@ -23,8 +23,8 @@
 #define NV    2
 #define AHEAD 512 /* floats of b fetched ahead: 32 steps */
 
-#define FETCH_NEXT                                                                     \
-    (VF == 16) /* into the second cache; slower with AVX2 (speed-log.md) */
+/* Into the second cache; slower with AVX2 (speed-log.md). */
+#define FETCH_NEXT (VF == 16)
 
 #if VF == 16
 #define MR 14
@@ -37,6 +37,12 @@
 #define MR           4
 #define EACH_ROWS(X) X(1) X(2) X(3) X(4)
 #endif
+
+/* A part's sums to y: as they are, or added. */
+INLINE void put_sum(float *y, vf sum, bool add) {
+    if (add) sum = sum + vf_load(y);
+    vf_store(y, sum);
+}
 
 /* Columns j .. j + vectors*VF; a vector never crosses from panel to panel. */
 INLINE void tile(const imp_gemm_tile *t, size_t rows, size_t j, size_t vectors) {
@@ -71,11 +77,8 @@ INLINE void tile(const imp_gemm_tile *t, size_t rows, size_t j, size_t vectors) 
                 }
             }
         UNROLL for (size_t v = 0; v < vectors; v++)
-            UNROLL for (size_t m = 0; m < rows; m++) {
-            float *to = y[v] + m * t->y_row;
-            if (!first) c[m][v] = c[m][v] + vf_load(to);
-            vf_store(to, c[m][v]);
-        }
+            UNROLL for (size_t m = 0; m < rows; m++)
+                put_sum(y[v] + m * t->y_row, c[m][v], !first);
     }
 }
 
@@ -104,6 +107,14 @@ void LEVEL(imp_gemm)(const imp_gemm_tile *t) {
 
 #define NV_PANEL (16 / VF < NV ? 1 : NV) /* a tile stays in one panel */
 
+/* Lanes l .. +VF of a pixel. */
+INLINE void put_direct(
+    const imp_direct *d, vf value, float *y, uint16_t *mask, size_t l) {
+    if (d->relu) value = vf_relu(value);
+    vf_put(y + l, value, d->stream);
+    if (mask) add_signs(mask, value, l);
+}
+
 /* rows pixels, columns j on. */
 INLINE void direct_tile(const imp_direct *d, const float *a, float *y, uint16_t *mask,
     size_t rows, size_t j) {
@@ -124,11 +135,8 @@ INLINE void direct_tile(const imp_direct *d, const float *a, float *y, uint16_t 
         }
     }
     UNROLL for (size_t m = 0; m < rows; m++)
-        UNROLL for (size_t v = 0; v < NV_PANEL; v++) {
-        vf value = d->relu ? vf_relu(c[m][v]) : c[m][v];
-        vf_put(y + m * 16 + j + v * VF, value, d->stream);
-        if (mask) add_signs(mask + m, value, j + v * VF);
-    }
+        UNROLL for (size_t v = 0; v < NV_PANEL; v++)
+            put_direct(d, c[m][v], y + m * 16, mask ? mask + m : NULL, j + v * VF);
 }
 
 void LEVEL(imp_direct)(const imp_direct *d) {

@@ -11,19 +11,20 @@
 #include "kernel/winograd.h"
 
 #define IMP_MAX_MR   14 /* rows of the largest register tile */
-#define IMP_SUM_TAPS 4
-#define IMP_MAX_NB   2 /* panels (of 16 columns) of the largest register tile */
+#define IMP_MAX_NB   2  /* panels (of 16 columns) of the largest register tile */
+#define IMP_SUM_TAPS 4  /* of a product, summed before they are added to y */
 
 /* One register tile of a matrix product: at most mr rows, at most nb panels of 16 columns.
  *   y[m, j] = (init ? init[j] : y[m, j]) + sum over r < 16 taps of a(m, r) b(r, j)
  * a(m, r) = a[r/16 * a_tap + m*16 + r%16]; b(r, j) = b[j/16 * b_panel + r*16 + j%16];
- * y(m, j) = y[j/16 * y_panel + m * y_row + j%16]. r ascends: one order everywhere. Each
- * IMP_SUM_TAPS taps are summed before they are added to y, as long sums round worse. */
+ * y(m, j) = y[j/16 * y_panel + m * y_row + j%16]. One order everywhere: r
+ * ascends, and IMP_SUM_TAPS taps at a time are summed and then added to y, since a long
+ * running sum rounds worse than several short ones. */
 typedef struct imp_gemm_tile {
     const float *a, *b, *init;
     float *y;
     size_t rows, panels, taps, a_tap, b_panel, y_row, y_panel;
-    /* What is wanted after a, next[r/16 * next_tap + m*16]: avx512 fetches it meanwhile. NULL: a. */
+    /* next[r/16 * next_tap + m*16] is wanted soon: avx512 fetches it meanwhile. May be NULL. */
     const float *next;
     size_t next_tap;
 } imp_gemm_tile;

@@ -179,9 +179,9 @@ INLINE void unpool16(const float *x, const uint8_t *position, float *y, size_t r
 #endif
 
 #if VF != 16
+/* Parts of a line, one at a time, would be slower than through the caches. */
 INLINE void vf_put(float *x, vf v, bool past) {
-    (void)
-        past; /* parts of a line, one at a time, would be slower than through the caches */
+    (void)past;
     vf_store(x, v);
 }
 INLINE void end_put(bool past) {

@@ -17,7 +17,7 @@
  * The points are those with the smallest error found; all are sums of few powers of 2, so that
  * their squares and products are exact in float32, or nearly so. F(6x6) and F(4x4, 5x5): 1, 2,
  * 1/2. F(4x4): 11/16 and 11/8 halve the error of the textbook's 1 and 2. F(8x8): 7/16, 13/16, 5/4
- * and 9/4 have an eighth of that of 1, 2, 1/2 and 4, and half that of 1, 2, 1/2 and 3/4.
+ * and 9/4 have less than half the error of 1, 2, 1/2 and 3/4, and a tenth of that of 1, 2, 1/2, 4.
  */
 #define M_    TILE
 #define N_    (TILE + TAPS - 1)
@@ -223,8 +223,8 @@ void FN(imp_winograd_input)(const imp_winograd_input *in) {
 
 /* --- weights --- */
 
-/* A row of U's planes: each number of half of them would be wanted once more at most, and
- * memory takes n streams better than n n. */
+/* A row of U's planes. G g is computed anew for each: that is little, and memory takes n streams
+ * of stores far better than n n. */
 INLINE void FN(weights_row)(const imp_winograd_weights *w, size_t row) {
     for (size_t i = 0; i < 256; i += VF) {
         vf half[TAPS], u[N_];
@@ -250,7 +250,7 @@ void FN(imp_winograd_weights)(const imp_winograd_weights *w) {
 
 /* --- output --- */
 
-/* One tile to y, which has `row` floats from row to row; its signs to the mask, where there is one. */
+/* One tile to y, which has `row` floats from row to row; its signs to mask, unless NULL. */
 INLINE void FN(output_tile)(const imp_winograd_output *out, const float *m, float *y,
     size_t row, uint16_t *mask, size_t high, size_t wide) {
     for (size_t l = 0; l < 16; l += VF) {

@@ -65,8 +65,7 @@ static size_t block_count(const imp_shape *x) {
 
 typedef struct pair {
     size_t i, j; /* blocks: rows and columns of G; j <= i */
-    size_t
-        next; /* the one of which the next chunk is fetched meanwhile; SIZE_MAX: none */
+    size_t next; /* whose next chunk is fetched meanwhile; SIZE_MAX: none */
 } pair;
 
 static size_t square_count(const imp_shape *x) {

@@ -17,10 +17,9 @@
 
 #include <string.h>
 
-#define FEW_FLOATS ((size_t)25 << 18) /* U of few weights: 25 MiB at most */
-#define BLOCK_TILES                                                                    \
-    14 /* of V at a time, of few weights: V and M stay in the second cache */
-#define BLOCK_FLOATS ((size_t)1 << 19) /* and V of a block: 2 MiB at most */
+#define FEW_FLOATS   ((size_t)25 << 18) /* U of few weights: 25 MiB at most */
+#define BLOCK_TILES  14 /* of V at a time then: V and M stay in the second cache */
+#define BLOCK_FLOATS ((size_t)1 << 19) /* and of V of a block: 2 MiB */
 #define GROUP_FLOATS ((size_t)1 << 22) /* V of a group of tiles: 16 MiB */
 #define DEPTH        128               /* channels of U at a time, of many weights */
 #define PANELS       2                 /* of 16 outputs, of M at a time */
