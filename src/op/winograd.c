@@ -38,9 +38,10 @@ typedef struct job {
     size_t c, k;               /* in blocks of 16 */
     size_t wide, tiles;        /* tiles a row; of a sample */
     size_t all;                /* tiles of all samples */
-    size_t group;        /* tiles of V that lie side by side: rows of a register tile */
-    size_t block;        /* tiles of V at most: a multiple of that */
-    size_t depth;        /* blocks of channels of U at a time */
+    size_t group; /* tiles of V that lie side by side: rows of a register tile */
+    size_t part;  /* tiles of a task, where few; of a group of them, where many */
+    size_t block; /* room for these in V and M: a multiple of group */
+    size_t depth; /* blocks of channels of U at a time */
     size_t first, count; /* many weights: the group's tiles */
     size_t piece;        /* and how many of them a task has */
     float *u, *v;        /* shared: U where few, V where many */
@@ -109,11 +110,15 @@ static job new_job(const imp_ctx *ctx, const imp_winograd *p) {
     j.tiles = j.wide * imp_divide_up(p->oh, j.tile);
     j.all = p->samples * j.tiles;
     bool few = few_weights(&j);
+    size_t threads = (size_t)imp_threads_count(ctx->threads);
     size_t block = (few ? BLOCK_FLOATS : GROUP_FLOATS) / (j.planes * j.c * 16);
     if (few) block = imp_least(block, BLOCK_TILES);
     block = block < k->mr ? k->mr : block / k->mr * k->mr; /* register tiles are full */
-    j.block = imp_divide_up(j.all, imp_divide_up(j.all, block));
-    j.block = imp_divide_up(j.block, k->mr) * k->mr;
+    size_t parts = imp_divide_up(j.all, block);
+    if (few) parts = imp_least(imp_divide_up(parts, threads) * threads, j.all);
+    j.part = imp_divide_up(j.all, parts);
+    j.block = imp_divide_up(j.part, k->mr) * k->mr;
+    if (!few) j.part = j.block;
     j.group = k->mr;
     j.depth = few ? j.c : imp_least(j.c, DEPTH / 16);
     return j;
@@ -262,8 +267,8 @@ static void weights_task(void *arg, size_t panel, int thread) {
 static void tiles_task(void *arg, size_t task, int thread) {
     const job *j = arg;
     float *v = imp_call_scratch(j->call, thread), *m = v + j->planes * v_plane(j);
-    size_t first = task * j->block;
-    size_t count = imp_least(j->all - first, j->block);
+    size_t first = task * j->part;
+    size_t count = imp_least(j->all - first, j->part);
     for (size_t cb = 0; cb < j->c; cb++) transform_input(j, cb, first, count, 0, v);
     for (size_t panel = 0; panel < j->k; panel += PANELS) {
         size_t n = imp_least(j->k - panel, PANELS);
@@ -308,12 +313,12 @@ void imp_winograd_run(const imp_call *c, const imp_winograd *p) {
     if (few_weights(&j)) {
         j.u = c->scratch;
         imp_parallel(c->ctx, j.k, weights_task, &j);
-        imp_parallel(c->ctx, imp_divide_up(j.all, j.block), tiles_task, &j);
+        imp_parallel(c->ctx, imp_divide_up(j.all, j.part), tiles_task, &j);
         return;
     }
     j.v = c->scratch;
-    for (j.first = 0; j.first < j.all; j.first += j.block) {
-        j.count = imp_least(j.all - j.first, j.block);
+    for (j.first = 0; j.first < j.all; j.first += j.part) {
+        j.count = imp_least(j.all - j.first, j.part);
         imp_parallel(c->ctx, j.c * imp_divide_up(j.count, INPUT_TILES), input_task, &j);
         size_t groups = imp_divide_up(j.k, PANELS);
         j.piece = even_piece(c->ctx, j.count, groups);
