@@ -9,9 +9,9 @@
  *     a group of panels and a piece of those tiles: U of the panels, block by block of
  *     channels, M and y. U and M are the thread's own.
  *
- * Pieces are cut so that the threads end together. An output is made by one task, its
- * sum over the channels in ascending order, whatever the cuts are: the bits depend on the tile's
- * size alone.
+ * Pieces are cut so that the threads end together. An output is made by one task, its sum over
+ * the channels in one order (imp_gemm_tile), whatever the cuts are, as long as DEPTH is whole
+ * parts of such a sum: the bits depend on the tile's size alone.
  */
 #include "op/winograd.h"
 
@@ -26,6 +26,8 @@
 #define TASK_TILES   5 /* what a task costs besides, in tiles: U's transform */
 #define PIECES       4 /* of a group's tiles, at most */
 #define PAD          48 /* floats between the planes of xi: else all meet in one cache set */
+
+_Static_assert(DEPTH % (16 * IMP_SUM_TAPS) == 0, "sums are cut where they are anyway");
 
 typedef struct job {
     const imp_winograd *p;
@@ -85,15 +87,14 @@ static size_t even_piece(const imp_ctx *ctx, size_t count, size_t groups) {
     return best;
 }
 
-static job new_job(const imp_ctx *ctx, const imp_winograd *p) {
-    job j = {.p = p, .kernels = ctx->kernels, .tile = imp_winograd_tile(ctx, p)};
-    const imp_kernels *k = ctx->kernels;
-    switch (p->weights_shape->h == 5 ? 5 : j.tile) {
+static void choose_transforms(job *j) {
+    const imp_kernels *k = j->kernels;
+    switch (j->p->weights_shape->h == 5 ? 5 : j->tile) {
 #define TRANSFORMS(key)                                                                \
     case key:                                                                          \
-        j.input = k->winograd_input##key;                                              \
-        j.weights = k->winograd_weights##key;                                          \
-        j.output = k->winograd_output##key;                                            \
+        j->input = k->winograd_input##key;                                             \
+        j->weights = k->winograd_weights##key;                                         \
+        j->output = k->winograd_output##key;                                           \
         break;
         TRANSFORMS(4)
         TRANSFORMS(5)
@@ -101,26 +102,36 @@ static job new_job(const imp_ctx *ctx, const imp_winograd *p) {
         TRANSFORMS(8)
 #undef TRANSFORMS
     }
-    j.taps = p->weights_shape->h * p->weights_shape->w;
-    size_t n = j.tile + p->weights_shape->h - 1;
-    j.planes = n * n;
+}
+
+/* part, block and depth: as many tiles as caches hold; where few, as many tasks for each thread. */
+static void cut(job *j, const imp_ctx *ctx) {
+    bool few = few_weights(j);
+    size_t mr = j->group, threads = (size_t)imp_threads_count(ctx->threads);
+    size_t most = (few ? BLOCK_FLOATS : GROUP_FLOATS) / (j->planes * j->c * 16);
+    if (few) most = imp_least(most, BLOCK_TILES);
+    most = most < mr ? mr : most / mr * mr; /* register tiles are full */
+    size_t parts = imp_divide_up(j->all, most);
+    if (few) parts = imp_least(imp_divide_up(parts, threads) * threads, j->all);
+    j->part = imp_divide_up(j->all, parts);
+    j->block = imp_divide_up(j->part, mr) * mr;
+    if (!few) j->part = j->block;
+    j->depth = few ? j->c : imp_least(j->c, DEPTH / 16);
+}
+
+static job new_job(const imp_ctx *ctx, const imp_winograd *p) {
+    size_t taps = p->weights_shape->h;
+    job j = {.p = p, .kernels = ctx->kernels, .tile = imp_winograd_tile(ctx, p)};
+    choose_transforms(&j);
+    j.taps = taps * taps;
+    j.planes = (j.tile + taps - 1) * (j.tile + taps - 1);
     j.c = imp_round16(p->c) / 16;
     j.k = imp_round16(p->k) / 16;
     j.wide = imp_divide_up(p->ow, j.tile);
     j.tiles = j.wide * imp_divide_up(p->oh, j.tile);
     j.all = p->samples * j.tiles;
-    bool few = few_weights(&j);
-    size_t threads = (size_t)imp_threads_count(ctx->threads);
-    size_t block = (few ? BLOCK_FLOATS : GROUP_FLOATS) / (j.planes * j.c * 16);
-    if (few) block = imp_least(block, BLOCK_TILES);
-    block = block < k->mr ? k->mr : block / k->mr * k->mr; /* register tiles are full */
-    size_t parts = imp_divide_up(j.all, block);
-    if (few) parts = imp_least(imp_divide_up(parts, threads) * threads, j.all);
-    j.part = imp_divide_up(j.all, parts);
-    j.block = imp_divide_up(j.part, k->mr) * k->mr;
-    if (!few) j.part = j.block;
-    j.group = k->mr;
-    j.depth = few ? j.c : imp_least(j.c, DEPTH / 16);
+    j.group = ctx->kernels->mr;
+    cut(&j, ctx);
     return j;
 }
 
