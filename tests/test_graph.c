@@ -252,16 +252,24 @@ typedef struct style_net {
     float *w1, *w2;
 } style_net;
 
-static style_net style_new(imp_ctx *ctx, bool thrifty) {
-    imp_shape w1 = {40, 3, 3, 3, IMP_WEIGHT}, w2 = {40, 40, 3, 3, IMP_WEIGHT};
+typedef struct style_kind {
+    bool thrifty, trained; /* trained: the first weights want a gradient too */
+    size_t channels, outputs, high, wide;
+    imp_padding padding;
+} style_kind;
+
+static style_net style_new(imp_ctx *ctx, style_kind k) {
+    imp_shape w1 = {k.outputs, k.channels, 3, 3, IMP_WEIGHT};
+    imp_shape w2 = {40, k.outputs, 3, 3, IMP_WEIGHT};
     style_net n = {.g = imp_graph_new(ctx),
         .w1 = blocked_noise(w1, 41),
         .w2 = blocked_noise(w2, 42)};
     imp_graph *g = n.g;
-    imp_conv conv = {1, 1, IMP_PAD_ZERO};
-    g->thrifty = thrifty;
-    n.x = imp_graph_input(g, "x", (imp_shape){1, 3, 37, 31, IMP_MAP}, true);
-    imp_id p1 = imp_graph_parameter(g, "w1", w1, n.w1, false);
+    imp_conv conv = {1, 1, k.padding};
+    imp_shape x = {1, k.channels, k.high, k.wide, IMP_MAP};
+    g->thrifty = k.thrifty;
+    n.x = imp_graph_input(g, "x", x, true);
+    imp_id p1 = imp_graph_parameter(g, "w1", w1, n.w1, k.trained);
     imp_id p2 = imp_graph_parameter(g, "w2", w2, n.w2, false);
     n.map = imp_conv2d(g, n.x, p1, IMP_NONE, conv);
     imp_id relu = imp_relu(g, n.map);
@@ -291,7 +299,7 @@ static void style_free(style_net *n) {
 /* A Gram matrix and its loss follow their map at once, and backward their gradient comes just
  * before that of the other reader, in the map's own place. */
 static void small_values_first(void **state) {
-    style_net n = style_new(*state, false);
+    style_net n = style_new(*state, (style_kind){false, true, 3, 40, 37, 31, IMP_PAD_ZERO});
     const imp_node *nodes = n.g->nodes;
     size_t map = nodes[n.map].forward_time;
     assert_int_equal(nodes[n.gram].forward_time, map + 1);
@@ -304,20 +312,25 @@ static void small_values_first(void **state) {
     style_free(&n);
 }
 
+/* The loss after two runs, and the gradient by x. */
+static double run_style(style_net *n, float *dx) {
+    double loss = 0;
+    for (int again = 0; again < 2; again++) {
+        loss = imp_graph_forward(n->g);
+        imp_graph_backward(n->g);
+    }
+    assert_int_equal(imp_graph_read_gradient(n->g, n->x, dx), IMP_OK);
+    return loss;
+}
+
 /* A value made again is the value kept: the same bits in less memory, run after run. */
 static void thrifty_equals_kept(void **state) {
-    style_net n[2] = {style_new(*state, false), style_new(*state, true)};
+    style_kind kept = {false, false, 6, 40, 37, 31, IMP_PAD_ZERO}, thrifty = kept;
+    thrifty.thrifty = true;
+    style_net n[2] = {style_new(*state, kept), style_new(*state, thrifty)};
     size_t count = imp_plain_count(imp_graph_shape(n[0].g, n[0].x));
-    float *dx[2];
-    double loss[2];
-    for (size_t i = 0; i < 2; i++) {
-        dx[i] = malloc(count * sizeof *dx[i]);
-        for (int again = 0; again < 2; again++) {
-            loss[i] = imp_graph_forward(n[i].g);
-            imp_graph_backward(n[i].g);
-        }
-        assert_int_equal(imp_graph_read_gradient(n[i].g, n[i].x, dx[i]), IMP_OK);
-    }
+    float *dx[2] = {malloc(count * sizeof(float)), malloc(count * sizeof(float))};
+    double loss[2] = {run_style(&n[0], dx[0]), run_style(&n[1], dx[1])};
     assert_true(n[0].g->nodes[n[0].map].again == SIZE_MAX);
     assert_true(n[1].g->nodes[n[1].map].again != SIZE_MAX);
     assert_true(imp_graph_bytes(n[1].g) <= imp_graph_bytes(n[0].g));
@@ -326,6 +339,41 @@ static void thrifty_equals_kept(void **state) {
     for (size_t i = 0; i < 2; i++) {
         free(dx[i]);
         style_free(&n[i]);
+    }
+}
+
+/* A Gram matrix that the convolution before it makes, forward and backward, against one of its
+ * own: maps of one piece and of several, borders of both kinds, channels that fill no block. */
+static void gram_in_convolution(void **state) {
+    static const style_kind kinds[] = {
+        {true, false, 3, 40, 37, 31, IMP_PAD_ZERO},
+        {true, false, 3, 64, 70, 301, IMP_PAD_ZERO},
+        {true, false, 3, 64, 33, 129, IMP_PAD_REPLICATE},
+        {true, false, 1, 16, 64, 128, IMP_PAD_ZERO},
+        {true, false, 4, 100, 5, 140, IMP_PAD_REPLICATE},
+        {true, false, 2, 20, 3, 3, IMP_PAD_ZERO},
+    };
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+        style_kind alone = kinds[k];
+        alone.trained = true;
+        style_net n[2] = {style_new(*state, alone), style_new(*state, kinds[k])};
+        size_t count = imp_plain_count(imp_graph_shape(n[0].g, n[0].x));
+        float *dx[2] = {malloc(count * sizeof(float)), malloc(count * sizeof(float))};
+        double loss[2] = {run_style(&n[0], dx[0]), run_style(&n[1], dx[1])};
+        assert_true(n[0].g->nodes[n[0].gram].maker == IMP_NONE);
+        assert_true(n[1].g->nodes[n[1].gram].maker != IMP_NONE);
+        assert_true(fabs(loss[0] - loss[1]) <= 1e-6 * loss[0]);
+        double error = 0, whole = 0;
+        for (size_t i = 0; i < count; i++) {
+            error += pow((double)dx[0][i] - (double)dx[1][i], 2);
+            whole += pow((double)dx[0][i], 2);
+        }
+        if (!(sqrt(error / whole) <= 2e-6))
+            fail_msg("kind %zu: the gradients differ by %.3g", k, sqrt(error / whole));
+        for (size_t i = 0; i < 2; i++) {
+            free(dx[i]);
+            style_free(&n[i]);
+        }
     }
 }
 
@@ -339,6 +387,7 @@ int main(void) {
         cmocka_unit_test(live_values_do_not_overlap),
         cmocka_unit_test(small_values_first),
         cmocka_unit_test(thrifty_equals_kept),
+        cmocka_unit_test(gram_in_convolution),
     };
     return cmocka_run_group_tests(tests, make_context, free_context);
 }

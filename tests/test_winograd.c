@@ -476,8 +476,8 @@ static void step_backward(step *s, float *dy) {
 static void check_pooled(imp_ctx *ctx, const problem *p, uint64_t seed) {
     static const imp_pool pool = {IMP_POOL_MAX, 2, 2};
     op_case t = case_of(p, seed);
-    imp_conv_attr fused = {*conv_of(&t), true, true},
-                  alone = {*conv_of(&t), false, false};
+    imp_conv_attr fused = {.conv = *conv_of(&t), .relu = true, .pool = true},
+                  alone = {.conv = *conv_of(&t)};
     if (!imp_conv2d_can_pool(ctx, &alone, t.in)) fail_msg("%s: no pooling", t.name);
     imp_shape half = {t.out.n, t.out.c, t.out.h / 2, t.out.w / 2, IMP_MAP};
     step one = {.op = &imp_op_conv2d, .attr = &fused, .n_in = t.n_in, .out = half};

@@ -30,6 +30,7 @@ static imp_node *new_node(imp_graph *g, const char *name) {
     imp_node *n = &g->nodes[g->count];
     memset(n, 0, sizeof *n);
     snprintf(n->name, sizeof n->name, "%s", name ? name : "");
+    n->maker = n->gram = IMP_NONE;
     n->value = n->again = n->grad = n->saved = SIZE_MAX;
     return n;
 }

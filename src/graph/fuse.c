@@ -33,6 +33,16 @@ static void fuse(imp_graph *g, size_t id, imp_id p) {
             if (g->nodes[j].in[i] == (imp_id)id) g->nodes[j].in[i] = p;
 }
 
+/* Are all inputs of a node but the first frozen? Theirs are shapes too. */
+static bool is_frozen(
+    const imp_graph *g, const imp_node *n, imp_shape in[IMP_MAX_INPUTS]) {
+    for (size_t i = 0; i < n->n_in; i++) {
+        in[i] = g->nodes[n->in[i]].shape;
+        if (i > 0 && g->nodes[n->in[i]].gradient) return false;
+    }
+    return true;
+}
+
 static bool fuses_relu(const imp_graph *g, const imp_node *relu) {
     imp_node *producer = &g->nodes[relu->in[0]];
     const bool *flag = relu_flag(producer);
@@ -52,11 +62,21 @@ static bool fuses_pool(const imp_graph *g, const imp_node *pool) {
         return false;
     const imp_conv_attr *attr = (const imp_conv_attr *)conv->attr;
     imp_shape in[IMP_MAX_INPUTS];
-    for (size_t i = 0; i < conv->n_in; i++) {
-        in[i] = g->nodes[conv->in[i]].shape;
-        if (i > 0 && g->nodes[conv->in[i]].gradient) return false;
-    }
-    return attr->relu && !attr->pool && imp_conv2d_can_pool(g->ctx, attr, in);
+    return attr->relu && !attr->pool && is_frozen(g, conv, in) &&
+           imp_conv2d_can_pool(g->ctx, attr, in);
+}
+
+/* The Gram matrix of the first map, the largest, which is then written and read once less in
+ * each direction. */
+static bool fuses_gram(const imp_graph *g, const imp_node *gram) {
+    const imp_node *conv = &g->nodes[gram->in[0]];
+    if (gram->op != &imp_op_gram || conv->op != &imp_op_conv2d ||
+        conv->gram != IMP_NONE)
+        return false;
+    const imp_conv_attr *attr = (const imp_conv_attr *)conv->attr;
+    imp_shape in[IMP_MAX_INPUTS];
+    return attr->relu && !attr->pool && is_frozen(g, conv, in) &&
+           imp_conv2d_can_gram(attr, in);
 }
 
 void imp_graph_fuse(imp_graph *g) {
@@ -69,6 +89,10 @@ void imp_graph_fuse(imp_graph *g) {
         } else if (fuses_pool(g, n)) {
             ((imp_conv_attr *)g->nodes[n->in[0]].attr)->pool = true;
             fuse(g, i, n->in[0]);
+        } else if (fuses_gram(g, n)) {
+            ((imp_conv_attr *)g->nodes[n->in[0]].attr)->gram = true;
+            g->nodes[n->in[0]].gram = (imp_id)i;
+            n->maker = n->in[0];
         }
     }
 }

@@ -49,7 +49,7 @@ static void find_needs(imp_graph *g) {
     g->scratch = g->thread_scratch = 0;
     for (size_t j = 0; j < g->count; j++) {
         imp_node *n = &g->nodes[j];
-        if (!n->op || n->fused) continue;
+        if (!n->op || n->fused || n->maker != IMP_NONE) continue;
         imp_shape in[IMP_MAX_INPUTS];
         unsigned want = 0;
         for (size_t i = 0; i < n->n_in; i++) {
@@ -66,18 +66,25 @@ static void find_needs(imp_graph *g) {
 /* --- order --- */
 
 static bool runs(const imp_node *n, bool backward) {
-    return n->op && !n->fused && (n->active || !backward);
+    return n->op && !n->fused && n->maker == IMP_NONE && (n->active || !backward);
+}
+
+/* Whose run makes value id. */
+static imp_id runner(const imp_graph *g, imp_id id) {
+    return g->nodes[id].maker == IMP_NONE ? id : g->nodes[id].maker;
 }
 
 /* Has all that node i waits for run: its inputs, or, backward, its readers? */
 static bool is_ready(const imp_graph *g, size_t i, bool backward, const bool *done) {
     const imp_node *n = &g->nodes[i];
     if (done[i] || !runs(n, backward)) return false;
-    for (size_t k = 0; k < n->n_in && !backward; k++)
-        if (runs(&g->nodes[n->in[k]], false) && !done[n->in[k]]) return false;
+    for (size_t k = 0; k < n->n_in && !backward; k++) {
+        imp_id in = runner(g, n->in[k]);
+        if (runs(&g->nodes[in], false) && !done[in]) return false;
+    }
     for (size_t j = i + 1; j < g->count && backward; j++)
         for (size_t k = 0; k < g->nodes[j].n_in && runs(&g->nodes[j], true); k++)
-            if (g->nodes[j].in[k] == (imp_id)i && !done[j]) return false;
+            if (runner(g, g->nodes[j].in[k]) == (imp_id)i && !done[j]) return false;
     return true;
 }
 
@@ -127,6 +134,12 @@ static imp_status find_order(imp_graph *g) {
         if (!backward) g->forward_runs = g->runs;
     }
     free(done);
+    for (size_t i = 0; i < g->count; i++) {
+        imp_node *n = &g->nodes[i];
+        if (n->maker == IMP_NONE) continue;
+        n->forward_time = g->nodes[n->maker].forward_time;
+        n->backward_time = g->nodes[n->maker].backward_time;
+    }
     return IMP_OK;
 }
 
@@ -236,6 +249,7 @@ static void add_gradient(plan *p, size_t i) {
     n->gradient_at_value = false;
     if (!n->active || n->fused || (n->op && n->op->scalar)) return;
     const imp_node *writer = first_writer(g, i);
+    if (n->op && !writer) return; /* all of it comes with the Gram matrix it makes */
     size_t first = writer ? writer->backward_time : end_of_time(g);
     size_t last = n->op ? n->backward_time : end_of_time(g);
     size_t value = p->late[i];
@@ -297,6 +311,9 @@ static imp_status place_all(plan *p) {
         imp_node *n = &g->nodes[g->order[r]];
         if (n->value == SIZE_MAX && p->early[g->order[r]] != SIZE_MAX)
             n->value = g->nodes[n->in[0]].value;
+    }
+    for (size_t i = 0; i < g->count; i++) {
+        imp_node *n = &g->nodes[i];
         if (n->gradient_at_value) n->grad = n->again != SIZE_MAX ? n->again : n->value;
     }
     g->scratch_at = top;

@@ -29,6 +29,10 @@ static imp_call call_of(imp_graph *g, imp_node *n, bool backward) {
         .scratch = g->block + g->scratch_at,
         .thread_scratch = g->block + g->scratch_at + ((g->scratch + 63) & ~(size_t)63),
         .thread_bytes = g->thread_bytes};
+    if (n->gram != IMP_NONE) {
+        c.gram = at(g, g->nodes[n->gram].value);
+        c.dgram = at(g, g->nodes[n->gram].grad);
+    }
     for (size_t i = 0; i < n->n_in; i++) {
         c.in[i] = g->nodes[n->in[i]].shape;
         c.x[i] = value_of(g, n->in[i], backward);

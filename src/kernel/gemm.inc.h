@@ -109,15 +109,16 @@ void LEVEL(imp_gemm)(const imp_gemm_tile *t) {
 
 /* Lanes l .. +VF of a pixel. */
 INLINE void put_direct(
-    const imp_direct *d, vf value, float *y, uint16_t *mask, size_t l) {
+    const imp_direct *d, vf value, float *y, float *aside, uint16_t *mask, size_t l) {
     if (d->relu) value = vf_relu(value);
     vf_put(y + l, value, d->stream);
+    if (aside) vf_store(aside + l, value);
     if (mask) add_signs(mask, value, l);
 }
 
 /* rows pixels, columns j on. */
-INLINE void direct_tile(const imp_direct *d, const float *a, float *y, uint16_t *mask,
-    size_t rows, size_t j) {
+INLINE void direct_tile(const imp_direct *d, const float *a, float *y, float *aside,
+    uint16_t *mask, size_t rows, size_t j) {
     vf c[MR][NV_PANEL];
     UNROLL for (size_t v = 0; v < NV_PANEL; v++) {
         vf init = d->init ? vf_load(d->init + j + v * VF) : vf_set(0.0f);
@@ -136,7 +137,8 @@ INLINE void direct_tile(const imp_direct *d, const float *a, float *y, uint16_t 
     }
     UNROLL for (size_t m = 0; m < rows; m++)
         UNROLL for (size_t v = 0; v < NV_PANEL; v++)
-            put_direct(d, c[m][v], y + m * 16, mask ? mask + m : NULL, j + v * VF);
+            put_direct(d, c[m][v], y + m * 16, aside ? aside + m * 16 : NULL,
+                mask ? mask + m : NULL, j + v * VF);
 }
 
 void LEVEL(imp_direct)(const imp_direct *d) {
@@ -144,12 +146,13 @@ void LEVEL(imp_direct)(const imp_direct *d) {
         for (size_t p = 0; p < d->count; p += MR) {
             const float *a = d->a + line * d->a_line + p * d->a_step;
             float *y = d->y + line * d->y_line + p * 16;
+            float *aside = d->aside ? d->aside + line * d->aside_line + p * 16 : NULL;
             uint16_t *mask = d->mask ? d->mask + line * d->mask_line + p : NULL;
             size_t rows = d->count - p < MR ? d->count - p : MR;
             for (size_t j = 0; j < 16; j += NV_PANEL * VF) {
 #define CASE(n)                                                                        \
     case n:                                                                            \
-        direct_tile(d, a, y, mask, n, j);                                              \
+        direct_tile(d, a, y, aside, mask, n, j);                                       \
         break;
                 switch (rows) { EACH_ROWS(CASE) }
 #undef CASE

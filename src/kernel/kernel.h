@@ -55,7 +55,9 @@ typedef struct imp_direct {
     bool relu;      /* of y; and where mask is not NULL, */
     uint16_t *mask; /* bit j of mask[line * mask_line + p]: y > 0 */
     size_t mask_line;
-    bool stream; /* y goes past the caches */
+    bool stream;  /* y goes past the caches */
+    float *aside; /* y once more, as it is used next; NULL: not wanted */
+    size_t aside_line;
 } imp_direct;
 
 /* What is written to a map of more than this is in no cache when the map is read. */

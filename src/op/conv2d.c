@@ -249,6 +249,10 @@ bool imp_conv2d_can_pool(
            forward.oh >= 2 && forward.ow >= 2;
 }
 
+bool imp_conv2d_can_gram(const imp_conv_attr *a, const imp_shape *in) {
+    return imp_narrow_fits(&a->conv, &in[1]);
+}
+
 static bool forward_by_winograd(const imp_call *c, imp_winograd *p) {
     const imp_conv_attr *a = c->attr;
     if (!imp_winograd_fits(&a->conv, &c->in[1])) return false;
@@ -278,7 +282,7 @@ static imp_need conv2d_need(const imp_ctx *ctx, const void *attr, const imp_shap
     imp_need need = {.thread_scratch = IMP_GEMM_SCRATCH};
     imp_winograd p = forward_winograd(&a->conv, in);
     if (fits) imp_winograd_need(ctx, &p, &need);
-    if (in[0].c < 16) imp_direct_need(&a->conv, in, out, &need);
+    if (in[0].c < 16) imp_direct_need(a, in, out, &need);
     if (want & 1u) {
         imp_need backward = {0};
         need.backward_reads |= 2u;
@@ -286,7 +290,8 @@ static imp_need conv2d_need(const imp_ctx *ctx, const void *attr, const imp_shap
         if (fits && imp_winograd_tile(ctx, &p)) {
             imp_winograd_need(ctx, &p, &backward);
         } else if (imp_narrow_fits(&a->conv, &in[1])) {
-            imp_narrow_need(in, &backward);
+            imp_narrow_need(a, in, &backward);
+            if (a->gram) need.backward_reads |= 5u; /* to make y again */
         } else {
             backward.scratch = imp_transposed_count(&in[1]) * sizeof(float);
         }
@@ -301,7 +306,7 @@ static imp_need conv2d_need(const imp_ctx *ctx, const void *attr, const imp_shap
     }
     if (a->pool && want)
         need.saved = imp_blocked_count(*out); /* a byte an element */
-    else if (a->relu && want)
+    else if (a->relu && want && !a->gram)
         need.saved = imp_blocked_count(*out) / 16 * sizeof(uint16_t);
     return need;
 }
@@ -478,7 +483,10 @@ static void input_gradient_winograd(const imp_call *c, imp_winograd *w, bool mas
 static void input_gradient_narrow(const imp_call *c, bool masked) {
     const imp_conv_attr *a = c->attr;
     bool replicate = a->conv.padding == IMP_PAD_REPLICATE;
-    float *padded = c->scratch;
+    /* What the gradient itself takes of the scratch lies before it. */
+    imp_need need = {0};
+    imp_narrow_need(a, c->in, &need);
+    float *padded = (float *)((char *)c->scratch + need.scratch);
     imp_narrow_backward(c, a->relu && !masked ? c->saved : NULL,
         replicate ? padded : c->dx[0], !replicate && c->add[0]);
     if (replicate) fold_border(c, padded);

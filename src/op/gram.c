@@ -9,7 +9,7 @@
  *
  * G is a value of shape n, C, C, 1: i is the channel, j the row.
  */
-#include "op/op.h"
+#include "op/gram.h"
 
 #include <string.h>
 
@@ -94,8 +94,8 @@ static size_t part_count(const imp_shape *x) {
     return parts > longs ? longs : parts < 1 ? 1 : parts;
 }
 
-static size_t matrix_count(const imp_shape *x) { /* with its rows filled up to 16 */
-    return imp_round16(x->c) * imp_round16(x->c);
+size_t imp_gram_slopes(const imp_shape *x) {
+    return x->n * imp_round16(x->c) * imp_round16(x->c);
 }
 
 /* Backward: blocks of ROWS places, a multiple of every tile's rows; a task has a few. */
@@ -106,34 +106,50 @@ _Static_assert(ROWS % 14 == 0 && ROWS % 6 == 0 && ROWS % 4 == 0, "whole tiles");
 static imp_need gram_need(const imp_ctx *ctx, const void *attr, const imp_shape *in,
     const imp_shape *out, unsigned want) {
     (void)ctx, (void)attr, (void)out;
-    size_t sums =
-        in->n * part_count(in) * square_count(in) * PAIRS * 256 * sizeof(double);
-    size_t matrix = want ? matrix_count(in) * sizeof(float) : 0;
+    size_t sums = in->n * part_count(in) * imp_gram_sums(in) * sizeof(double);
+    size_t slopes = want ? imp_gram_slopes(in) * sizeof(float) : 0;
     return (imp_need){.backward_reads = want ? 1u : 0u,
         .gradient_in_place = true,
-        .scratch = sums > matrix ? sums : matrix,
+        .scratch = sums > slopes ? sums : slopes,
         .thread_scratch = want ? ROWS * imp_round16(in->c) * sizeof(float) : 0};
 }
 
-static double *sums_of(const imp_call *c, size_t n, size_t part, size_t square) {
-    size_t parts = part_count(&c->in[0]), squares = square_count(&c->in[0]);
-    return (double *)c->scratch + ((n * parts + part) * squares + square) * PAIRS * 256;
+size_t imp_gram_sums(const imp_shape *x) {
+    return square_count(x) * PAIRS * 256;
 }
 
-/* g: 256 numbers a pair, its products summed over places p .. p+count, at most LONG of them. */
-static void sum_long(const imp_call *c, const float *map, const pair *list,
-    size_t pairs, size_t p, size_t count, float *g) {
-    size_t P = c->in[0].h * c->in[0].w;
+/* g: 256 numbers a pair, its products summed over count places, at most LONG of them; the blocks
+ * of 16 channels lie step floats apart. */
+static void sum_long(const imp_kernels *k, const float *map, size_t step,
+    const pair *list, size_t pairs, size_t count, float *g) {
     for (size_t done = 0; done < count; done += CHUNK) {
         size_t chunk = imp_least(count - done, CHUNK);
-        const float *x = map + (p + done) * 16;
-        for (size_t k = 0; k < pairs; k++) {
-            size_t b = list[k].next;
-            c->ctx->kernels->outer(chunk, x + list[k].i * P * 16, 16,
-                x + list[k].j * P * 16, 16,
-                b < SIZE_MAX ? x + (b * P + chunk) * 16 : NULL, g + k * 256, done > 0);
+        const float *x = map + done * 16;
+        for (size_t l = 0; l < pairs; l++) {
+            size_t b = list[l].next;
+            k->outer(chunk, x + list[l].i * step, 16, x + list[l].j * step, 16,
+                b < SIZE_MAX ? x + b * step + chunk * 16 : NULL, g + l * 256, done > 0);
         }
     }
+}
+
+/* One square. */
+static void sum_square(const imp_kernels *k, const imp_shape *x, size_t square,
+    const float *map, size_t step, size_t count, double *sums) {
+    float g[PAIRS * 256] __attribute__((aligned(64)));
+    pair list[PAIRS];
+    size_t pairs = list_pairs(x, square, list);
+    for (size_t p = 0; p < count; p += LONG) {
+        sum_long(
+            k, map + p * 16, step, list, pairs, imp_least(count - p, LONG), g);
+        for (size_t l = 0; l < pairs * 256; l++) sums[l] += (double)g[l];
+    }
+}
+
+void imp_gram_sum(const imp_kernels *k, const imp_shape *x, const float *map,
+    size_t step, size_t count, double *sums) {
+    for (size_t square = 0; square < square_count(x); square++)
+        sum_square(k, x, square, map, step, count, sums + square * PAIRS * 256);
 }
 
 static void gram_task(void *arg, size_t task, int thread) {
@@ -143,32 +159,37 @@ static void gram_task(void *arg, size_t task, int thread) {
     size_t squares = square_count(x), parts = part_count(x), P = x->h * x->w;
     size_t square = task % squares, part = task / squares % parts;
     size_t n = task / squares / parts, longs = imp_divide_up(P, LONG);
-    float g[PAIRS * 256] __attribute__((aligned(64)));
-    pair list[PAIRS];
-    size_t pairs = list_pairs(x, square, list);
-    double *sums = sums_of(c, n, part, square);
-    memset(sums, 0, pairs * 256 * sizeof *sums);
-    for (size_t k = part * longs / parts; k < (part + 1) * longs / parts; k++) {
-        size_t p = k * LONG, count = imp_least(P - p, LONG);
-        sum_long(c, c->x[0] + n * block_count(x) * P * 16, list, pairs, p, count, g);
-        for (size_t l = 0; l < pairs * 256; l++) sums[l] += (double)g[l];
-    }
+    size_t first = part * longs / parts * LONG;
+    size_t end = imp_least((part + 1) * longs / parts * LONG, P);
+    double *sums = (double *)c->scratch +
+                   ((n * parts + part) * squares + square) * PAIRS * 256;
+    memset(sums, 0, PAIRS * 256 * sizeof *sums);
+    sum_square(c->ctx->kernels, x, square,
+        c->x[0] + (n * block_count(x) * P + first) * 16, P * 16, end - first, sums);
 }
+
+typedef struct join_job {
+    const imp_shape *x;
+    size_t parts;
+    const double *sums;
+    float *g;
+} join_job;
 
 /* Join the parts of one square, and write it and its mirror image. */
 static void join_task(void *arg, size_t task, int thread) {
     (void)thread;
-    const imp_call *c = arg;
-    const imp_shape *x = &c->in[0];
+    const join_job *job = arg;
+    const imp_shape *x = job->x;
     size_t squares = square_count(x), square = task % squares, n = task / squares;
-    size_t parts = part_count(x);
-    float *y = c->y + n * imp_round16(x->c) * x->c;
+    const double *sums =
+        job->sums + (n * job->parts * squares + square) * PAIRS * 256;
+    float *y = job->g + n * imp_round16(x->c) * x->c;
     pair list[PAIRS];
     size_t pairs = list_pairs(x, square, list);
     for (size_t l = 0; l < pairs * 256; l++) {
         double sum = 0;
-        for (size_t part = 0; part < parts; part++)
-            sum += sums_of(c, n, part, square)[l];
+        for (size_t part = 0; part < job->parts; part++)
+            sum += sums[part * squares * PAIRS * 256 + l];
         size_t i = list[l / 256].i * 16 + l / 16 % 16,
                j = list[l / 256].j * 16 + l % 16;
         float g = (float)(sum / (double)(x->h * x->w));
@@ -177,34 +198,53 @@ static void join_task(void *arg, size_t task, int thread) {
     }
 }
 
+void imp_gram_join(
+    imp_ctx *ctx, const imp_shape *x, size_t parts, const double *sums, float *g) {
+    join_job job = {x, parts, sums, g};
+    imp_parallel(ctx, x->n * square_count(x), join_task, &job);
+}
+
 static void gram_forward(const imp_call *c) {
     const imp_shape *x = &c->in[0];
-    size_t squares = x->n * square_count(x);
-    imp_parallel(c->ctx, squares * part_count(x), gram_task, (void *)(uintptr_t)c);
-    imp_parallel(c->ctx, squares, join_task, (void *)(uintptr_t)c);
+    imp_parallel(c->ctx, x->n * square_count(x) * part_count(x), gram_task,
+        (void *)(uintptr_t)c);
+    imp_gram_join(c->ctx, x, part_count(x), c->scratch, c->y);
+}
+
+typedef struct slope_job {
+    const imp_shape *x;
+    const float *dg;
+    float *s;
+} slope_job;
+
+/* One panel of s. Where G has filling, dG is zero or not there. */
+static void slope_task(void *arg, size_t task, int thread) {
+    (void)thread;
+    const slope_job *job = arg;
+    size_t C = job->x->c, wide = imp_round16(C);
+    size_t n = task / (wide / 16), panel = task % (wide / 16);
+    const float *dg = job->dg + n * wide * C;
+    float P = (float)(job->x->h * job->x->w);
+    float *s = job->s + (n * wide + panel * 16) * wide;
+    memset(s, 0, wide * 16 * sizeof *s);
+    for (size_t j = 0; j < C; j++)
+        for (size_t i = panel * 16; i < panel * 16 + 16 && i < C; i++)
+            s[j * 16 + i % 16] =
+                (dg[(panel * C + j) * 16 + i % 16] + dg[(j / 16 * C + i) * 16 + j % 16]) /
+                P;
+}
+
+void imp_gram_slope(imp_ctx *ctx, const imp_shape *x, const float *dg, float *s) {
+    slope_job job = {x, dg, s};
+    imp_parallel(ctx, x->n * block_count(x), slope_task, &job);
 }
 
 typedef struct backward_job {
     const imp_call *c;
-    const float *dg, *x;  /* of one sample */
-    float *s, *dx;        /* s: (dG + dG')/P as panels: i/16, j, 16 */
+    const float *x, *s;   /* of one sample */
+    float *dx;
     size_t places, piece; /* of the map; of a task */
 } backward_job;
-
-/* One panel of s. Where G has filling, dG is zero or not there. */
-static void symmetric_task(void *arg, size_t panel, int thread) {
-    (void)thread;
-    const backward_job *job = arg;
-    size_t C = job->c->in[0].c, wide = imp_round16(C);
-    float P = (float)(job->c->in[0].h * job->c->in[0].w);
-    float *s = job->s + panel * wide * 16;
-    memset(s, 0, wide * 16 * sizeof *s);
-    for (size_t j = 0; j < C; j++)
-        for (size_t i = panel * 16; i < panel * 16 + 16 && i < C; i++)
-            s[j * 16 + i % 16] = (job->dg[(panel * C + j) * 16 + i % 16] +
-                                     job->dg[(j / 16 * C + i) * 16 + j % 16]) /
-                                 P;
-}
 
 /* dX = X S, a few places of every channel at a time. They are put aside first, as dX may lie
  * where X does, and since channels are far apart in the map, at distances that caches hate.
@@ -249,12 +289,12 @@ static void gram_backward(const imp_call *c) {
     const imp_shape *x = &c->in[0];
     size_t wide = imp_round16(x->c), P = x->h * x->w;
     if (!c->dx[0]) return;
+    imp_gram_slope(c->ctx, x, c->dy, c->scratch);
     size_t blocks = imp_divide_up(P, ROWS);
     size_t piece = imp_least(TASK_BLOCKS, imp_divide_up(blocks, TASKS)) * ROWS;
     for (size_t n = 0; n < x->n; n++) {
-        backward_job job = {c, c->dy + n * wide * x->c, c->x[0] + n * wide * P,
-            c->scratch, c->dx[0] + n * wide * P, P, piece};
-        imp_parallel(c->ctx, wide / 16, symmetric_task, &job);
+        backward_job job = {c, c->x[0] + n * wide * P,
+            (float *)c->scratch + n * wide * wide, c->dx[0] + n * wide * P, P, piece};
         imp_parallel(c->ctx, imp_divide_up(P, piece), product_task, &job);
     }
 }

@@ -9,9 +9,15 @@
  *     row i + 1                 >  row i
  *     row i + 2                /
  *
+ * Where the convolution has made the Gram matrix of Y, the gradient of that is added on the way:
+ * a row of Y is made again from the part of X under the piece, and is its own mask.
+ *
  * Rows and columns of a piece are constants, and every result is one sum in one order.
  */
 #include "op/narrow.h"
+
+#include "op/gram.h"
+#include "op/patch.h"
 
 #include <string.h>
 
@@ -25,6 +31,7 @@ typedef struct job {
     ptrdiff_t origin;  /* row and column of dY under the first result's first tap */
     size_t high, wide; /* pieces */
     const uint16_t *mask;
+    const float *slopes; /* of the Gram matrix (gram.h); NULL: it has no gradient */
     float *dx;
     bool add;
 } job;
@@ -47,8 +54,40 @@ static size_t line_of(size_t columns) {
     return columns + 2 + IMP_NARROW_SLACK;
 }
 
-void imp_narrow_need(const imp_shape *in, imp_need *need) {
-    need->thread_scratch = 3 * imp_round16(in[1].n) * line_of(COLUMNS) * sizeof(float);
+#define TERMS (IMP_NARROW_CHANNELS * 9)
+
+/* A thread's own. Of Y made again: the patch of X, a row of Y and its mask, by panels of
+ * line_of(COLUMNS) pixels; and where each term of its sum lies in the patch. */
+typedef struct space {
+    float *ring, *patch, *y;
+    uint16_t *mask;
+    size_t *offset;
+} space;
+
+static size_t ring_floats(size_t channels) {
+    return 3 * channels * line_of(COLUMNS);
+}
+
+#define PATCH_FLOATS ((ROWS + 4) * (COLUMNS + 4) * 16)
+
+static space space_of(const imp_call *c, int thread) {
+    size_t channels = imp_round16(c->out.c), row = channels * line_of(COLUMNS);
+    space s = {.ring = imp_call_scratch(c, thread)};
+    s.patch = s.ring + ring_floats(channels);
+    s.y = s.patch + PATCH_FLOATS;
+    s.offset = (size_t *)(void *)(s.y + row);
+    s.mask = (uint16_t *)(void *)(s.offset + TERMS);
+    return s;
+}
+
+void imp_narrow_need(const imp_conv_attr *a, const imp_shape *in, imp_need *need) {
+    size_t channels = imp_round16(in[1].n), row = channels * line_of(COLUMNS);
+    need->thread_scratch = ring_floats(channels) * sizeof(float);
+    if (!a->gram) return;
+    need->thread_scratch += (PATCH_FLOATS + row) * sizeof(float) +
+                            TERMS * sizeof(size_t) + row / 16 * sizeof(uint16_t);
+    imp_shape y = {in[0].n, in[1].n, 1, 1, IMP_MAP};
+    need->scratch = imp_gram_slopes(&y) * sizeof(float);
 }
 
 static piece piece_of(const job *j, size_t task) {
@@ -79,35 +118,144 @@ static span span_of(const job *j, const piece *p) {
     return s;
 }
 
+static void clear_outside(const piece *p, span s, float *line) {
+    memset(line, 0, s.begin * 16 * sizeof *line);
+    memset(line + s.end * 16, 0, (p->columns + 2 - s.end) * 16 * sizeof *line);
+}
+
 /* One row of one panel of dY, which begins at pixel `at`, to line. */
 static void copy_masked(const job *j, const piece *p, size_t at, float *line) {
     span s = span_of(j, p);
     size_t count = (s.end - s.begin) * 16;
     const float *from = j->call->dy + (at + s.from) * 16;
-    memset(line, 0, s.begin * 16 * sizeof *line);
+    clear_outside(p, s, line);
     if (j->mask)
         j->call->ctx->kernels->mask(
             count, from, j->mask + at + s.from, line + s.begin * 16, false);
     else
         memcpy(line + s.begin * 16, from, count * sizeof *line);
-    memset(line + s.end * 16, 0, (p->columns + 2 - s.end) * 16 * sizeof *line);
 }
 
 /* Row i of a piece's copy, where all of it is there; else NULL. */
 static const float *next_row(const job *j, const piece *p, size_t i) {
     size_t h = source_row(j, p, i), panels = imp_round16(j->call->out.c) / 16;
     span s = span_of(j, p);
-    if (i == p->rows + 2 || h == j->h || s.end - s.begin < p->columns) return NULL;
+    if (!j->call->dy || i == p->rows + 2 || h == j->h || s.end - s.begin < p->columns)
+        return NULL;
     return j->call->dy + ((p->sample * panels * j->h + h) * j->w + s.from) * 16;
+}
+
+/* --- with a Gram matrix --- */
+
+/* The part of X under the rows of Y that a piece copies. */
+static imp_bands bands_of(const job *j, const piece *p) {
+    const imp_call *c = j->call;
+    span s = span_of(j, p);
+    return (imp_bands){.conv = &((const imp_conv_attr *)c->attr)->conv,
+        .x = &c->in[0],
+        .w = &c->in[1],
+        .wide = s.end - s.begin + 2};
+}
+
+static void copy_x(const job *j, const piece *p, const space *s) {
+    imp_bands b = bands_of(j, p);
+    const imp_call *c = j->call;
+    ptrdiff_t first = (ptrdiff_t)p->row + j->origin;
+    size_t top = clamp(first, j->h), end = clamp(first + (ptrdiff_t)p->rows + 2, j->h);
+    b.high = end - top + 2;
+    imp_patch_copy(&b, c->x[0] + p->sample * c->in[0].h * c->in[0].w * 16, top,
+        span_of(j, p).from, s->patch);
+    for (size_t r = 0; r < c->in[1].c * 9; r++) s->offset[r] = imp_patch_offset(&b, r);
+}
+
+/* Row h of Y, where the piece has columns of it, and its mask. */
+static void make_y(const job *j, const piece *p, size_t h, const space *s) {
+    const imp_call *c = j->call;
+    span sp = span_of(j, p);
+    size_t top = clamp((ptrdiff_t)p->row + j->origin, j->h), wide = sp.end - sp.begin + 2;
+    imp_direct d = {.lines = 1,
+        .count = sp.end - sp.begin,
+        .terms = c->in[1].c * 9,
+        .a = s->patch + (h - top) * wide * 16,
+        .offset = s->offset,
+        .a_step = 16,
+        .relu = true};
+    for (size_t q = 0; q < imp_round16(c->out.c) / 16; q++) {
+        d.b = c->x[1] + q * imp_weight_depth(&c->in[1]) * 16;
+        d.init = c->x[2] ? c->x[2] + q * 16 : NULL;
+        d.y = s->y + q * line_of(COLUMNS) * 16;
+        d.mask = s->mask + q * line_of(COLUMNS);
+        c->ctx->kernels->direct(&d);
+    }
+}
+
+/* dY += Y slopes, a row of the ring, its panels `step` floats apart. */
+static void add_slopes(
+    const job *j, size_t sample, const float *y, size_t count, float *dy, size_t step) {
+    const imp_kernels *k = j->call->ctx->kernels;
+    size_t panels = imp_round16(j->call->out.c) / 16;
+    imp_gemm_tile t = {.taps = panels,
+        .a_tap = line_of(COLUMNS) * 16,
+        .b_panel = panels * 256,
+        .y_row = 16,
+        .y_panel = step};
+    for (size_t q = 0; q < panels; q += k->nb)
+        for (size_t m = 0; m < count; m += k->mr) {
+            t.a = y + m * 16;
+            t.b = j->slopes + (sample * panels + q) * panels * 256;
+            t.y = dy + q * step + m * 16;
+            t.rows = imp_least(count - m, k->mr);
+            t.panels = imp_least(panels - q, k->nb);
+            k->gemm(&t);
+        }
+}
+
+/* Row h of dY with the gradient of the Gram matrix, masked, to a row of the ring. */
+static void copy_with_gram(
+    const job *j, const piece *p, size_t h, const space *s, float *to) {
+    const imp_call *c = j->call;
+    size_t panels = imp_round16(c->out.c) / 16, step = line_of(p->columns) * 16;
+    span sp = span_of(j, p);
+    size_t count = sp.end - sp.begin;
+    float *inside = to + sp.begin * 16;
+    make_y(j, p, h, s);
+    for (size_t q = 0; q < panels; q++) {
+        size_t at = ((p->sample * panels + q) * j->h + h) * j->w + sp.from;
+        clear_outside(p, sp, to + q * step);
+        if (c->dy)
+            memcpy(inside + q * step, c->dy + at * 16, count * 16 * sizeof *to);
+        else
+            memset(inside + q * step, 0, count * 16 * sizeof *to);
+    }
+    if (j->slopes) add_slopes(j, p->sample, s->y, count, inside, step);
+    for (size_t q = 0; q < panels; q++)
+        c->ctx->kernels->mask(count * 16, inside + q * step,
+            s->mask + q * line_of(COLUMNS), inside + q * step, false);
+}
+
+/* --- */
+
+/* Row i of a piece's copy. */
+static void copy_row(const job *j, const piece *p, size_t i, const space *s) {
+    const imp_call *c = j->call;
+    size_t panels = imp_round16(c->out.c) / 16, step = line_of(p->columns) * 16;
+    size_t h = source_row(j, p, i);
+    float *to = s->ring + i % 3 * panels * step;
+    if (h == j->h)
+        memset(to, 0, panels * step * sizeof *to);
+    else if (((const imp_conv_attr *)c->attr)->gram)
+        copy_with_gram(j, p, h, s, to);
+    else
+        for (size_t q = 0; q < panels; q++)
+            copy_masked(j, p, ((p->sample * panels + q) * j->h + h) * j->w, to + q * step);
 }
 
 static void backward_task(void *arg, size_t task, int thread) {
     const job *j = arg;
     const imp_call *c = j->call;
     piece p = piece_of(j, task);
-    size_t panels = imp_round16(c->out.c) / 16;
-    size_t step = line_of(p.columns) * 16, slot = panels * step;
-    float *ring = imp_call_scratch(c, thread);
+    space s = space_of(c, thread);
+    size_t panels = imp_round16(c->out.c) / 16, step = line_of(p.columns) * 16;
     imp_narrow_gradient n = {.count = p.columns,
         .channels = c->in[0].c,
         .taps = 9,
@@ -117,18 +265,14 @@ static void backward_task(void *arg, size_t task, int thread) {
         .w_panel = imp_weight_depth(&c->in[1]) * 16,
         .next_panel = j->h * j->w * 16,
         .add = j->add};
-    memset(ring, 0, 3 * slot * sizeof *ring);
+    memset(s.ring, 0, 3 * panels * step * sizeof *s.ring);
+    if (((const imp_conv_attr *)c->attr)->gram) copy_x(j, &p, &s);
     for (size_t i = 0; i < p.rows + 2; i++) {
-        size_t h = source_row(j, &p, i);
-        float *to = ring + i % 3 * slot;
-        for (size_t q = 0; q < panels; q++, to += step)
-            if (h < j->h)
-                copy_masked(j, &p, ((p.sample * panels + q) * j->h + h) * j->w, to);
-            else
-                memset(to, 0, step * sizeof *to);
+        copy_row(j, &p, i, &s);
         if (i < 2) continue;
         for (size_t t = 0; t < n.taps; t++)
-            n.tap[t] = ring + (i - 2 + t / 3) % 3 * slot + t % 3 * 16;
+            n.tap[t] =
+                s.ring + (i - 2 + t / 3) % 3 * panels * step + t % 3 * 16;
         n.next = next_row(j, &p, i + 1);
         n.dx = j->dx + ((p.sample * j->oh + p.row + i - 2) * j->ow + p.column) * 16;
         c->ctx->kernels->narrow_gradient(&n);
@@ -136,7 +280,8 @@ static void backward_task(void *arg, size_t task, int thread) {
 }
 
 void imp_narrow_backward(const imp_call *c, const uint16_t *mask, float *dx, bool add) {
-    const imp_conv *a = &((const imp_conv_attr *)c->attr)->conv;
+    const imp_conv_attr *attr = c->attr;
+    const imp_conv *a = &attr->conv;
     bool replicate = a->padding == IMP_PAD_REPLICATE;
     size_t border = replicate ? 2 * a->pad : 0;
     job j = {.call = c,
@@ -150,5 +295,9 @@ void imp_narrow_backward(const imp_call *c, const uint16_t *mask, float *dx, boo
         .add = add};
     j.high = imp_divide_up(j.oh, ROWS);
     j.wide = imp_divide_up(j.ow, COLUMNS);
+    if (attr->gram && c->dgram) {
+        imp_gram_slope(c->ctx, &c->out, c->dgram, c->scratch);
+        j.slopes = c->scratch;
+    }
     imp_parallel(c->ctx, c->out.n * j.high * j.wide, backward_task, &j);
 }

@@ -38,6 +38,8 @@ typedef struct imp_call {
     bool add[IMP_MAX_INPUTS];  /* dx[i] += (else =) */
     double *loss;              /* an op whose out is one number puts it here */
     double dloss;              /* backward of such an op: the loss's weight */
+    float *gram;        /* of a convolution that has gram: the Gram matrix of y, */
+    const float *dgram; /* and its gradient; NULL: it has none */
     void *saved, *scratch;
     char *thread_scratch; /* thread t has [t * thread_bytes, (t+1) * thread_bytes) */
     size_t thread_bytes;
@@ -80,10 +82,14 @@ typedef struct imp_conv_attr {
     imp_conv conv;
     bool relu; /* set by fusion: y = max(0, conv), the mask saved as bits */
     bool pool; /* set by fusion, with relu: then the maximum of 2 x 2, saved as bytes */
+    bool gram; /* set by fusion, with relu: y's Gram matrix too; dY may then be NULL */
 } imp_conv_attr;
 /* Could a convolution that has its ReLU do the 2 x 2 pooling after it as well? */
 bool imp_conv2d_can_pool(
     const imp_ctx *ctx, const imp_conv_attr *a, const imp_shape *in);
+/* Could one of frozen weights that has its ReLU make the Gram matrix of its map as well, and
+ * take in that one's gradient on the way back? */
+bool imp_conv2d_can_gram(const imp_conv_attr *a, const imp_shape *in);
 typedef struct imp_linear_attr {
     bool relu;
 } imp_linear_attr;
