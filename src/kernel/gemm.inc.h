@@ -136,9 +136,8 @@ INLINE void direct_tile(const imp_direct *d, const float *a, float *y, float *as
         }
     }
     UNROLL for (size_t m = 0; m < rows; m++)
-        UNROLL for (size_t v = 0; v < NV_PANEL; v++)
-            put_direct(d, c[m][v], y + m * 16, aside ? aside + m * 16 : NULL,
-                mask ? mask + m : NULL, j + v * VF);
+        UNROLL for (size_t v = 0; v < NV_PANEL; v++) put_direct(d, c[m][v], y + m * 16,
+            aside ? aside + m * 16 : NULL, mask ? mask + m : NULL, j + v * VF);
 }
 
 void LEVEL(imp_direct)(const imp_direct *d) {

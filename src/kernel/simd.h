@@ -90,6 +90,27 @@ INLINE void unpool16(const float *x, const uint8_t *position, float *y, size_t r
             y + (size_t)(k / 2) * row + k % 2 * 16, _mm512_maskz_mov_ps(here, v));
     }
 }
+/* best, and where it was found: other and k in the lanes where that is larger. */
+INLINE void larger16(__m512 *best, __m512i *at, __m512 other, int k) {
+    __mmask16 larger = _mm512_cmp_ps_mask(other, *best, _CMP_GT_OQ);
+    *best = _mm512_mask_mov_ps(*best, larger, other);
+    *at = _mm512_mask_mov_epi32(*at, larger, _mm512_set1_epi32(k));
+}
+/* The maximum of such a window, and the position of its first, or `dead` where it is not above
+ * 0, for 16 floats; position NULL: not wanted. */
+INLINE void pool16(
+    const float *x, size_t row, float *y, uint8_t *position, uint8_t dead) {
+    __m512 best = _mm512_loadu_ps(x);
+    __m512i at = _mm512_setzero_si512();
+    larger16(&best, &at, _mm512_loadu_ps(x + 16), 1);
+    larger16(&best, &at, _mm512_loadu_ps(x + row), 2);
+    larger16(&best, &at, _mm512_loadu_ps(x + row + 16), 3);
+    _mm512_storeu_ps(y, best);
+    if (!position) return;
+    __mmask16 alive = (__mmask16)vf_positive(best);
+    at = _mm512_mask_mov_epi32(_mm512_set1_epi32(dead), alive, at);
+    _mm_storeu_si128((__m128i *)(void *)position, _mm512_cvtepi32_epi8(at));
+}
 #elif defined(__AVX2__)
 #define VF 8
 typedef __m256 vf;
@@ -186,6 +207,22 @@ INLINE void vf_put(float *x, vf v, bool past) {
 }
 INLINE void end_put(bool past) {
     (void)past;
+}
+INLINE void pool16(
+    const float *x, size_t row, float *y, uint8_t *position, uint8_t dead) {
+    int32_t at[16];
+    for (size_t l = 0; l < 16; l++) {
+        float best = x[l], other = x[16 + l];
+        int32_t p = 0;
+        p = other > best ? 1 : p, best = other > best ? other : best;
+        other = x[row + l];
+        p = other > best ? 2 : p, best = other > best ? other : best;
+        other = x[row + 16 + l];
+        p = other > best ? 3 : p, best = other > best ? other : best;
+        y[l] = best;
+        at[l] = best > 0.0f ? p : dead;
+    }
+    for (size_t l = 0; position && l < 16; l++) position[l] = (uint8_t)at[l];
 }
 #endif
 

@@ -285,20 +285,8 @@ INLINE void FN(pool_tile)(const imp_winograd_output *out, const float *tile,
         for (size_t j = 0; j < wide; j++) {
             const float *x = tile + (2 * i * M_ + 2 * j) * 16;
             size_t at = ((row0 + i) * (out->tiles.w / 2) + column0 + j) * 16;
-            int32_t position[16];
-            for (size_t l = 0; l < 16; l++) {
-                float best = x[l], other = x[16 + l];
-                int32_t p = 0;
-                p = other > best ? 1 : p, best = other > best ? other : best;
-                other = x[M_ * 16 + l];
-                p = other > best ? 2 : p, best = other > best ? other : best;
-                other = x[(M_ + 1) * 16 + l];
-                p = other > best ? 3 : p, best = other > best ? other : best;
-                out->y[at + l] = best;
-                position[l] = best > 0.0f ? p : IMP_POOL_DEAD;
-            }
-            for (size_t l = 0; out->position && l < 16; l++)
-                out->position[at + l] = (uint8_t)position[l];
+            pool16(x, M_ * 16, out->y + at, out->position ? out->position + at : NULL,
+                IMP_POOL_DEAD);
         }
 }
 

@@ -291,7 +291,9 @@ static imp_need conv2d_need(const imp_ctx *ctx, const void *attr, const imp_shap
             imp_winograd_need(ctx, &p, &backward);
         } else if (imp_narrow_fits(&a->conv, &in[1])) {
             imp_narrow_need(a, in, &backward);
-            if (a->gram) need.backward_reads |= 5u; /* to make y again */
+            if (a->gram)
+                need.backward_reads |=
+                    imp_narrow_makes_again(a, in) ? 5u : IMP_READS_OUTPUT;
         } else {
             backward.scratch = imp_transposed_count(&in[1]) * sizeof(float);
         }
@@ -306,7 +308,7 @@ static imp_need conv2d_need(const imp_ctx *ctx, const void *attr, const imp_shap
     }
     if (a->pool && want)
         need.saved = imp_blocked_count(*out); /* a byte an element */
-    else if (a->relu && want && !a->gram)
+    else if (a->relu && want && !imp_narrow_makes_again(a, in))
         need.saved = imp_blocked_count(*out) / 16 * sizeof(uint16_t);
     return need;
 }

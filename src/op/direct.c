@@ -33,8 +33,8 @@ static size_t aside_panel(const imp_bands *b) {
     return b->rows * b->columns * 16;
 }
 
-void imp_direct_need(const imp_conv_attr *a, const imp_shape *in, const imp_shape *out,
-    imp_need *need) {
+void imp_direct_need(
+    const imp_conv_attr *a, const imp_shape *in, const imp_shape *out, imp_need *need) {
     imp_bands b = imp_bands_of(&a->conv, in, out);
     size_t bytes = imp_patch_bytes(&b) + terms_of(&in[1]) * sizeof(size_t);
     if (a->gram) {
@@ -67,7 +67,8 @@ static space space_of(const job *j, int thread) {
 }
 
 /* Band `band` of sample n. */
-static void make_band(const job *j, size_t n, size_t band, const space *s, double *sums) {
+static void make_band(
+    const job *j, size_t n, size_t band, const space *s, double *sums) {
     const imp_call *c = j->c;
     const imp_bands *b = &j->bands;
     const imp_conv_attr *a = c->attr;
@@ -80,8 +81,8 @@ static void make_band(const job *j, size_t n, size_t band, const space *s, doubl
         .terms = terms_of(w),
         .a = s->patch,
         .offset = s->offset,
-        .a_line = b->wide * 16 * b->conv->stride,
-        .a_step = 16 * b->conv->stride,
+        .a_line = b->wide * b->lanes * b->conv->stride,
+        .a_step = b->lanes * b->conv->stride,
         .y_line = y->w * 16,
         .relu = a->relu,
         .mask_line = y->w,
@@ -97,7 +98,8 @@ static void make_band(const job *j, size_t n, size_t band, const space *s, doubl
         c->ctx->kernels->direct(&d);
     }
     if (a->gram)
-        imp_gram_sum(c->ctx->kernels, y, s->aside, aside_panel(b), d.lines * d.count, sums);
+        imp_gram_sum(
+            c->ctx->kernels, y, s->aside, aside_panel(b), d.lines * d.count, sums);
 }
 
 static void bands_task(void *arg, size_t task, int thread) {
@@ -110,7 +112,8 @@ static void bands_task(void *arg, size_t task, int thread) {
     size_t numbers = a->gram ? imp_gram_sums(&j->c->out) : 0;
     double *sums = (double *)j->c->scratch + task * numbers;
     if (a->gram) memset(sums, 0, numbers * sizeof *sums);
-    for (size_t band = part * all / j->parts; band < (part + 1) * all / j->parts; band++)
+    for (size_t band = part * all / j->parts; band < (part + 1) * all / j->parts;
+         band++)
         make_band(j, n, band, &s, sums);
 }
 

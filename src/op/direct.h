@@ -7,8 +7,8 @@
 
 #include "op/op.h"
 
-void imp_direct_need(const imp_conv_attr *a, const imp_shape *in, const imp_shape *out,
-    imp_need *need);
+void imp_direct_need(
+    const imp_conv_attr *a, const imp_shape *in, const imp_shape *out, imp_need *need);
 /* Of a conv2d; ReLU, mask and Gram matrix done. */
 void imp_direct_forward(const imp_call *c);
 

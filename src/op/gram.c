@@ -140,8 +140,7 @@ static void sum_square(const imp_kernels *k, const imp_shape *x, size_t square,
     pair list[PAIRS];
     size_t pairs = list_pairs(x, square, list);
     for (size_t p = 0; p < count; p += LONG) {
-        sum_long(
-            k, map + p * 16, step, list, pairs, imp_least(count - p, LONG), g);
+        sum_long(k, map + p * 16, step, list, pairs, imp_least(count - p, LONG), g);
         for (size_t l = 0; l < pairs * 256; l++) sums[l] += (double)g[l];
     }
 }
@@ -161,8 +160,8 @@ static void gram_task(void *arg, size_t task, int thread) {
     size_t n = task / squares / parts, longs = imp_divide_up(P, LONG);
     size_t first = part * longs / parts * LONG;
     size_t end = imp_least((part + 1) * longs / parts * LONG, P);
-    double *sums = (double *)c->scratch +
-                   ((n * parts + part) * squares + square) * PAIRS * 256;
+    double *sums =
+        (double *)c->scratch + ((n * parts + part) * squares + square) * PAIRS * 256;
     memset(sums, 0, PAIRS * 256 * sizeof *sums);
     sum_square(c->ctx->kernels, x, square,
         c->x[0] + (n * block_count(x) * P + first) * 16, P * 16, end - first, sums);
@@ -181,8 +180,7 @@ static void join_task(void *arg, size_t task, int thread) {
     const join_job *job = arg;
     const imp_shape *x = job->x;
     size_t squares = square_count(x), square = task % squares, n = task / squares;
-    const double *sums =
-        job->sums + (n * job->parts * squares + square) * PAIRS * 256;
+    const double *sums = job->sums + (n * job->parts * squares + square) * PAIRS * 256;
     float *y = job->g + n * imp_round16(x->c) * x->c;
     pair list[PAIRS];
     size_t pairs = list_pairs(x, square, list);
@@ -229,9 +227,9 @@ static void slope_task(void *arg, size_t task, int thread) {
     memset(s, 0, wide * 16 * sizeof *s);
     for (size_t j = 0; j < C; j++)
         for (size_t i = panel * 16; i < panel * 16 + 16 && i < C; i++)
-            s[j * 16 + i % 16] =
-                (dg[(panel * C + j) * 16 + i % 16] + dg[(j / 16 * C + i) * 16 + j % 16]) /
-                P;
+            s[j * 16 + i % 16] = (dg[(panel * C + j) * 16 + i % 16] +
+                                     dg[(j / 16 * C + i) * 16 + j % 16]) /
+                                 P;
 }
 
 void imp_gram_slope(imp_ctx *ctx, const imp_shape *x, const float *dg, float *s) {
@@ -241,7 +239,7 @@ void imp_gram_slope(imp_ctx *ctx, const imp_shape *x, const float *dg, float *s)
 
 typedef struct backward_job {
     const imp_call *c;
-    const float *x, *s;   /* of one sample */
+    const float *x, *s; /* of one sample */
     float *dx;
     size_t places, piece; /* of the map; of a task */
 } backward_job;

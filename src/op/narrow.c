@@ -9,8 +9,8 @@
  *     row i + 1                 >  row i
  *     row i + 2                /
  *
- * Where the convolution has made the Gram matrix of Y, the gradient of that is added on the way:
- * a row of Y is made again from the part of X under the piece, and is its own mask.
+ * Where the convolution has made the Gram matrix of Y, the gradient of that is added on the way,
+ * from a row of Y. It is made again from the part of X under the piece where Y is larger than X.
  *
  * Rows and columns of a piece are constants, and every result is one sum in one order.
  */
@@ -32,6 +32,7 @@ typedef struct job {
     size_t high, wide; /* pieces */
     const uint16_t *mask;
     const float *slopes; /* of the Gram matrix (gram.h); NULL: it has no gradient */
+    bool again;          /* Y is made again for it */
     float *dx;
     bool add;
 } job;
@@ -68,7 +69,7 @@ static size_t ring_floats(size_t channels) {
     return 3 * channels * line_of(COLUMNS);
 }
 
-#define PATCH_FLOATS ((ROWS + 4) * (COLUMNS + 4) * 16)
+#define PATCH_FLOATS ((ROWS + 4) * (COLUMNS + 4) * IMP_NARROW_CHANNELS)
 
 static space space_of(const imp_call *c, int thread) {
     size_t channels = imp_round16(c->out.c), row = channels * line_of(COLUMNS);
@@ -84,10 +85,15 @@ void imp_narrow_need(const imp_conv_attr *a, const imp_shape *in, imp_need *need
     size_t channels = imp_round16(in[1].n), row = channels * line_of(COLUMNS);
     need->thread_scratch = ring_floats(channels) * sizeof(float);
     if (!a->gram) return;
-    need->thread_scratch += (PATCH_FLOATS + row) * sizeof(float) +
-                            TERMS * sizeof(size_t) + row / 16 * sizeof(uint16_t);
     imp_shape y = {in[0].n, in[1].n, 1, 1, IMP_MAP};
     need->scratch = imp_gram_slopes(&y) * sizeof(float);
+    if (imp_narrow_makes_again(a, in))
+        need->thread_scratch += (PATCH_FLOATS + row) * sizeof(float) +
+                                TERMS * sizeof(size_t) + row / 16 * sizeof(uint16_t);
+}
+
+bool imp_narrow_makes_again(const imp_conv_attr *a, const imp_shape *in) {
+    return a->gram && in[1].n > 16;
 }
 
 static piece piece_of(const job *j, size_t task) {
@@ -154,6 +160,7 @@ static imp_bands bands_of(const job *j, const piece *p) {
     return (imp_bands){.conv = &((const imp_conv_attr *)c->attr)->conv,
         .x = &c->in[0],
         .w = &c->in[1],
+        .lanes = imp_patch_lanes(&c->in[0]),
         .wide = s.end - s.begin + 2};
 }
 
@@ -168,17 +175,30 @@ static void copy_x(const job *j, const piece *p, const space *s) {
     for (size_t r = 0; r < c->in[1].c * 9; r++) s->offset[r] = imp_patch_offset(&b, r);
 }
 
-/* Row h of Y, where the piece has columns of it, and its mask. */
-static void make_y(const job *j, const piece *p, size_t h, const space *s) {
+/* A row of Y and its mask, the first of the columns that a piece has of it. */
+typedef struct row {
+    const float *y;
+    const uint16_t *mask;
+    size_t panel; /* pixels from panel to panel */
+} row;
+
+static row kept_row(const job *j, const piece *p, size_t h) {
     const imp_call *c = j->call;
-    span sp = span_of(j, p);
-    size_t top = clamp((ptrdiff_t)p->row + j->origin, j->h), wide = sp.end - sp.begin + 2;
+    size_t panels = imp_round16(c->out.c) / 16;
+    size_t at = (p->sample * panels * j->h + h) * j->w + span_of(j, p).from;
+    return (row){c->y + at * 16, j->mask + at, j->h * j->w};
+}
+
+static row make_row(const job *j, const piece *p, size_t h, const space *s) {
+    const imp_call *c = j->call;
+    imp_bands b = bands_of(j, p);
+    size_t top = clamp((ptrdiff_t)p->row + j->origin, j->h);
     imp_direct d = {.lines = 1,
-        .count = sp.end - sp.begin,
+        .count = b.wide - 2,
         .terms = c->in[1].c * 9,
-        .a = s->patch + (h - top) * wide * 16,
+        .a = s->patch + (h - top) * b.wide * b.lanes,
         .offset = s->offset,
-        .a_step = 16,
+        .a_step = b.lanes,
         .relu = true};
     for (size_t q = 0; q < imp_round16(c->out.c) / 16; q++) {
         d.b = c->x[1] + q * imp_weight_depth(&c->in[1]) * 16;
@@ -187,21 +207,22 @@ static void make_y(const job *j, const piece *p, size_t h, const space *s) {
         d.mask = s->mask + q * line_of(COLUMNS);
         c->ctx->kernels->direct(&d);
     }
+    return (row){s->y, s->mask, line_of(COLUMNS)};
 }
 
 /* dY += Y slopes, a row of the ring, its panels `step` floats apart. */
 static void add_slopes(
-    const job *j, size_t sample, const float *y, size_t count, float *dy, size_t step) {
+    const job *j, size_t sample, row r, size_t count, float *dy, size_t step) {
     const imp_kernels *k = j->call->ctx->kernels;
     size_t panels = imp_round16(j->call->out.c) / 16;
     imp_gemm_tile t = {.taps = panels,
-        .a_tap = line_of(COLUMNS) * 16,
+        .a_tap = r.panel * 16,
         .b_panel = panels * 256,
         .y_row = 16,
         .y_panel = step};
     for (size_t q = 0; q < panels; q += k->nb)
         for (size_t m = 0; m < count; m += k->mr) {
-            t.a = y + m * 16;
+            t.a = r.y + m * 16;
             t.b = j->slopes + (sample * panels + q) * panels * 256;
             t.y = dy + q * step + m * 16;
             t.rows = imp_least(count - m, k->mr);
@@ -218,7 +239,7 @@ static void copy_with_gram(
     span sp = span_of(j, p);
     size_t count = sp.end - sp.begin;
     float *inside = to + sp.begin * 16;
-    make_y(j, p, h, s);
+    row r = j->again ? make_row(j, p, h, s) : kept_row(j, p, h);
     for (size_t q = 0; q < panels; q++) {
         size_t at = ((p->sample * panels + q) * j->h + h) * j->w + sp.from;
         clear_outside(p, sp, to + q * step);
@@ -227,10 +248,10 @@ static void copy_with_gram(
         else
             memset(inside + q * step, 0, count * 16 * sizeof *to);
     }
-    if (j->slopes) add_slopes(j, p->sample, s->y, count, inside, step);
+    if (j->slopes) add_slopes(j, p->sample, r, count, inside, step);
     for (size_t q = 0; q < panels; q++)
-        c->ctx->kernels->mask(count * 16, inside + q * step,
-            s->mask + q * line_of(COLUMNS), inside + q * step, false);
+        c->ctx->kernels->mask(count * 16, inside + q * step, r.mask + q * r.panel,
+            inside + q * step, false);
 }
 
 /* --- */
@@ -247,7 +268,8 @@ static void copy_row(const job *j, const piece *p, size_t i, const space *s) {
         copy_with_gram(j, p, h, s, to);
     else
         for (size_t q = 0; q < panels; q++)
-            copy_masked(j, p, ((p->sample * panels + q) * j->h + h) * j->w, to + q * step);
+            copy_masked(
+                j, p, ((p->sample * panels + q) * j->h + h) * j->w, to + q * step);
 }
 
 static void backward_task(void *arg, size_t task, int thread) {
@@ -266,13 +288,12 @@ static void backward_task(void *arg, size_t task, int thread) {
         .next_panel = j->h * j->w * 16,
         .add = j->add};
     memset(s.ring, 0, 3 * panels * step * sizeof *s.ring);
-    if (((const imp_conv_attr *)c->attr)->gram) copy_x(j, &p, &s);
+    if (j->again) copy_x(j, &p, &s);
     for (size_t i = 0; i < p.rows + 2; i++) {
         copy_row(j, &p, i, &s);
         if (i < 2) continue;
         for (size_t t = 0; t < n.taps; t++)
-            n.tap[t] =
-                s.ring + (i - 2 + t / 3) % 3 * panels * step + t % 3 * 16;
+            n.tap[t] = s.ring + (i - 2 + t / 3) % 3 * panels * step + t % 3 * 16;
         n.next = next_row(j, &p, i + 1);
         n.dx = j->dx + ((p.sample * j->oh + p.row + i - 2) * j->ow + p.column) * 16;
         c->ctx->kernels->narrow_gradient(&n);
@@ -295,6 +316,7 @@ void imp_narrow_backward(const imp_call *c, const uint16_t *mask, float *dx, boo
         .add = add};
     j.high = imp_divide_up(j.oh, ROWS);
     j.wide = imp_divide_up(j.ow, COLUMNS);
+    j.again = imp_narrow_makes_again(attr, c->in);
     if (attr->gram && c->dgram) {
         imp_gram_slope(c->ctx, &c->out, c->dgram, c->scratch);
         j.slopes = c->scratch;

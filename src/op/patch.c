@@ -6,8 +6,13 @@
 #define PATCH_FLOATS ((size_t)1 << 15) /* 128 KiB */
 #define BAND_COLUMNS ((size_t)256)
 
+size_t imp_patch_lanes(const imp_shape *x) {
+    return x->c <= 4 ? 4 : 16;
+}
+
 imp_bands imp_bands_of(const imp_conv *a, const imp_shape *in, const imp_shape *out) {
     imp_bands b = {.conv = a, .x = &in[0], .w = &in[1]};
+    b.lanes = imp_patch_lanes(&in[0]);
     b.across = imp_divide_up(out->w, BAND_COLUMNS);
     b.columns = imp_divide_up(out->w, b.across);
     b.wide = (b.columns - 1) * a->stride + b.w->w;
@@ -20,7 +25,7 @@ imp_bands imp_bands_of(const imp_conv *a, const imp_shape *in, const imp_shape *
 }
 
 size_t imp_patch_bytes(const imp_bands *b) {
-    return b->high * b->wide * 16 * sizeof(float);
+    return b->high * b->wide * b->lanes * sizeof(float);
 }
 
 /* The pixel under padded coordinate i of a side of n; n: none, zero. */
@@ -31,15 +36,18 @@ static size_t pixel_of(const imp_conv *a, size_t i, size_t n) {
 }
 
 /* `wide` pixels from padded column `left` on, of a row of n. */
-static void copy_row(
-    const imp_conv *a, const float *x, size_t left, size_t wide, size_t n, float *to) {
-    for (size_t j = 0; j < wide;) {
-        size_t i = left + j, from = pixel_of(a, i, n), run = 1;
-        if (i >= a->pad && from < n) run = imp_least(wide - j, n - from);
+static void copy_row(const imp_bands *b, const float *x, size_t left, float *to) {
+    size_t n = b->x->w, lanes = b->lanes;
+    for (size_t j = 0; j < b->wide;) {
+        size_t i = left + j, from = pixel_of(b->conv, i, n), run = 1;
+        if (i >= b->conv->pad && from < n) run = imp_least(b->wide - j, n - from);
         if (from == n)
-            memset(to + j * 16, 0, 16 * sizeof *to);
-        else
+            memset(to + j * lanes, 0, lanes * sizeof *to);
+        else if (lanes == 16)
             memcpy(to + j * 16, x + from * 16, run * 16 * sizeof *to);
+        else
+            for (size_t k = 0; k < run; k++)
+                memcpy(to + (j + k) * 4, x + (from + k) * 16, 4 * sizeof *to);
         j += run;
     }
 }
@@ -47,13 +55,13 @@ static void copy_row(
 void imp_patch_copy(
     const imp_bands *b, const float *map, size_t top, size_t left, float *patch) {
     const imp_shape *s = b->x;
-    size_t row = b->wide * 16, stride = b->conv->stride;
+    size_t row = b->wide * b->lanes, stride = b->conv->stride;
     for (size_t i = 0; i < b->high; i++, patch += row) {
         size_t h = pixel_of(b->conv, top * stride + i, s->h);
         if (h == s->h)
             memset(patch, 0, row * sizeof *patch);
         else
-            copy_row(b->conv, map + h * s->w * 16, left * stride, b->wide, s->w, patch);
+            copy_row(b, map + h * s->w * 16, left * stride, patch);
     }
 }
 
@@ -64,5 +72,5 @@ size_t imp_patch_offset(const imp_bands *b, size_t r) {
     else /* kh, kw, 16 channels */
         channel = r % 16, tap = r / 16;
     if (b->w->c < 16 && channel >= b->w->c) return 0;
-    return (tap / b->w->w * b->wide + tap % b->w->w) * 16 + channel;
+    return (tap / b->w->w * b->wide + tap % b->w->w) * b->lanes + channel;
 }

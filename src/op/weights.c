@@ -73,8 +73,8 @@ static void add_band(const job *j, const float *patch, const float *dy, size_t b
         .count = columns,
         .a = patch,
         .offset = offset,
-        .a_line = j->cut.band.wide * 16 * j->a->stride,
-        .a_step = 16 * j->a->stride,
+        .a_line = j->cut.band.wide * j->cut.band.lanes * j->a->stride,
+        .a_step = j->cut.band.lanes * j->a->stride,
         .b_line = y->w * 16,
         .add = add};
     for (size_t panel = group * GROUP; panel < end; panel++)
