@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * winograd.c: how the work of a Winograd convolution is cut, so that each transformed number
- * is in a cache when it is wanted (docs/winograd.md). Two ways, by the size of the weights:
+ * is in a cache when it is wanted (docs/winograd.md). Two ways, as U or V is the smaller:
  *
  *   few weights (the wide layers): all of U is made first; then a task is a block of tiles:
  *     V of the block, and for each group of panels M and y. V and M are the thread's own.
@@ -70,8 +70,9 @@ size_t imp_winograd_tile(const imp_ctx *ctx, const imp_winograd *p) {
     return best;
 }
 
+/* U is made first where it is no larger than V would be. */
 static bool few_weights(const job *j) {
-    return j->planes * j->c * j->k * 256 <= FEW_FLOATS;
+    return j->planes * j->c * j->k * 256 <= FEW_FLOATS && j->k * 16 <= j->all;
 }
 
 /* Tiles of a task on a group of panels, full register tiles, with which the threads end first. */
