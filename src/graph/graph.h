@@ -19,9 +19,9 @@ typedef struct imp_node {
     bool lasting;  /* there at the end of forward, not made again */
     bool fused;    /* done by the node before: this value is that one's */
     imp_id alias;  /* fused: whose value it is */
-    imp_id maker; /* the node whose run makes this one's value as well, and takes in its
-                    * gradient; IMP_NONE: it has runs of its own */
-    imp_id gram;  /* whose maker this one is, IMP_NONE: none's */
+    imp_id maker;  /* whose runs make this one's value and take in its gradient as well;
+                    * IMP_NONE: its own */
+    imp_id gram;   /* the Gram matrix whose maker this one is; IMP_NONE: none's */
     const float *parameter; /* borrowed; NULL: not one */
     double weight;          /* a loss: its share of the total */
     bool in_total;

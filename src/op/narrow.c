@@ -31,8 +31,8 @@ typedef struct job {
     ptrdiff_t origin;  /* row and column of dY under the first result's first tap */
     size_t high, wide; /* pieces */
     const uint16_t *mask;
+    bool gram, again;    /* Y has a Gram matrix; and is made again for that */
     const float *slopes; /* of the Gram matrix (gram.h); NULL: it has no gradient */
-    bool again;          /* Y is made again for it */
     float *dx;
     bool add;
 } job;
@@ -71,9 +71,10 @@ static size_t ring_floats(size_t channels) {
 
 #define PATCH_FLOATS ((ROWS + 4) * (COLUMNS + 4) * IMP_NARROW_CHANNELS)
 
-static space space_of(const imp_call *c, int thread) {
-    size_t channels = imp_round16(c->out.c), row = channels * line_of(COLUMNS);
-    space s = {.ring = imp_call_scratch(c, thread)};
+static space space_of(const job *j, int thread) {
+    size_t channels = imp_round16(j->call->out.c), row = channels * line_of(COLUMNS);
+    space s = {.ring = imp_call_scratch(j->call, thread)};
+    if (!j->again) return s;
     s.patch = s.ring + ring_floats(channels);
     s.y = s.patch + PATCH_FLOATS;
     s.offset = (size_t *)(void *)(s.y + row);
@@ -254,7 +255,7 @@ static void copy_with_gram(
             inside + q * step, false);
 }
 
-/* --- */
+/* --- a piece --- */
 
 /* Row i of a piece's copy. */
 static void copy_row(const job *j, const piece *p, size_t i, const space *s) {
@@ -264,7 +265,7 @@ static void copy_row(const job *j, const piece *p, size_t i, const space *s) {
     float *to = s->ring + i % 3 * panels * step;
     if (h == j->h)
         memset(to, 0, panels * step * sizeof *to);
-    else if (((const imp_conv_attr *)c->attr)->gram)
+    else if (j->gram)
         copy_with_gram(j, p, h, s, to);
     else
         for (size_t q = 0; q < panels; q++)
@@ -276,7 +277,7 @@ static void backward_task(void *arg, size_t task, int thread) {
     const job *j = arg;
     const imp_call *c = j->call;
     piece p = piece_of(j, task);
-    space s = space_of(c, thread);
+    space s = space_of(j, thread);
     size_t panels = imp_round16(c->out.c) / 16, step = line_of(p.columns) * 16;
     imp_narrow_gradient n = {.count = p.columns,
         .channels = c->in[0].c,
@@ -312,12 +313,13 @@ void imp_narrow_backward(const imp_call *c, const uint16_t *mask, float *dx, boo
         .ow = c->in[0].w + border,
         .origin = replicate ? -2 : (ptrdiff_t)a->pad - 2,
         .mask = mask,
+        .gram = attr->gram,
+        .again = imp_narrow_makes_again(attr, c->in),
         .dx = dx,
         .add = add};
     j.high = imp_divide_up(j.oh, ROWS);
     j.wide = imp_divide_up(j.ow, COLUMNS);
-    j.again = imp_narrow_makes_again(attr, c->in);
-    if (attr->gram && c->dgram) {
+    if (j.gram && c->dgram) {
         imp_gram_slope(c->ctx, &c->out, c->dgram, c->scratch);
         j.slopes = c->scratch;
     }
