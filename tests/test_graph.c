@@ -302,7 +302,7 @@ static void style_free(style_net *n) {
  * before that of the other reader, in the map's own place. */
 static void small_values_first(void **state) {
     style_net n =
-        style_new(*state, (style_kind){false, true, 3, 40, 37, 31, IMP_PAD_ZERO});
+        style_new(*state, (style_kind){false, true, 3, 40, 37, 31, IMP_PAD_ZERO, BOTH});
     const imp_node *nodes = n.g->nodes;
     size_t map = nodes[n.map].forward_time;
     assert_int_equal(nodes[n.gram].forward_time, map + 1);
