@@ -33,8 +33,10 @@ extern "C" {
 #endif
 
 typedef enum imp_layout {
-    IMP_MAP,   /* N, C, H, W; inside a graph N, C/16, H, W, 16 */
-    IMP_WEIGHT /* O, I, KH, KW; inside a graph see base.h, imp_weight_offset */
+    IMP_MAP,    /* N, C, H, W; inside a graph N, C/16, H, W, 16 */
+    IMP_WEIGHT, /* O, I, KH, KW; inside a graph see base.h, imp_weight_offset */
+    IMP_PICTURE /* N, C <= 4, H, W; inside a graph N, H, W, 4: a quarter of a map. An input for
+                 * total variation, and for convolutions of 3 x 3 with stride 1 */
 } imp_layout;
 
 /* n samples, c channels, h rows, w columns; weights: n outputs, c inputs, h x w taps. A

@@ -61,6 +61,12 @@ void imp_release(void *p);
 static inline size_t imp_round16(size_t n) {
     return (n + 15) & ~(size_t)15;
 }
+/* Channels of a picture, at most: floats of its pixel. */
+#define IMP_PICTURE_LANES 4
+/* Floats from pixel to pixel of a block. */
+static inline size_t imp_lanes(const imp_shape *s) {
+    return s->layout == IMP_PICTURE ? IMP_PICTURE_LANES : IMP_LANES;
+}
 /* Offset of element (n, c, h, w) in the blocked layout N, C/16, H, W, 16. */
 static inline size_t imp_map_offset(
     const imp_shape *s, size_t n, size_t c, size_t h, size_t w) {

@@ -19,6 +19,7 @@ size_t imp_blocked_count(imp_shape s) {
     const size_t most = SIZE_MAX / 4;
     if (s.n > most || s.c > most) return SIZE_MAX;
     if (s.layout == IMP_MAP) return product(s.n, imp_round16(s.c), s.h, s.w);
+    if (s.layout == IMP_PICTURE) return product(s.n, IMP_PICTURE_LANES, s.h, s.w);
     if (product(s.c, s.h, s.w, 1) > most / 16) return SIZE_MAX;
     return product(imp_round16(s.n), imp_weight_depth(&s), 1, 1);
 }
@@ -34,6 +35,25 @@ static void block_pixels(size_t hw, size_t c, const float *plain, float *blocked
     memset(blocked, 0, hw * IMP_LANES * sizeof *blocked);
     for (size_t p = 0; p < hw; p++)
         for (size_t l = 0; l < c; l++) blocked[p * IMP_LANES + l] = plain[l * hw + p];
+}
+
+static void picture_to_blocked(imp_shape s, const float *plain, float *blocked) {
+    size_t hw = s.h * s.w;
+    memset(blocked, 0, s.n * hw * IMP_PICTURE_LANES * sizeof *blocked);
+    for (size_t n = 0; n < s.n; n++)
+        for (size_t c = 0; c < s.c; c++)
+            for (size_t p = 0; p < hw; p++)
+                blocked[(n * hw + p) * IMP_PICTURE_LANES + c] =
+                    plain[(n * s.c + c) * hw + p];
+}
+
+static void picture_from_blocked(imp_shape s, const float *blocked, float *plain) {
+    size_t hw = s.h * s.w;
+    for (size_t n = 0; n < s.n; n++)
+        for (size_t c = 0; c < s.c; c++)
+            for (size_t p = 0; p < hw; p++)
+                plain[(n * s.c + c) * hw + p] =
+                    blocked[(n * hw + p) * IMP_PICTURE_LANES + c];
 }
 
 static size_t lanes(size_t c, size_t first) {
@@ -97,6 +117,8 @@ static void weight_from_blocked(imp_shape s, const float *blocked, float *plain)
 void imp_to_blocked(imp_shape shape, const float *plain, float *blocked) {
     if (shape.layout == IMP_MAP)
         map_to_blocked(shape, plain, blocked);
+    else if (shape.layout == IMP_PICTURE)
+        picture_to_blocked(shape, plain, blocked);
     else
         weight_to_blocked(shape, plain, blocked);
 }
@@ -104,6 +126,8 @@ void imp_to_blocked(imp_shape shape, const float *plain, float *blocked) {
 void imp_from_blocked(imp_shape shape, const float *blocked, float *plain) {
     if (shape.layout == IMP_MAP)
         map_from_blocked(shape, blocked, plain);
+    else if (shape.layout == IMP_PICTURE)
+        picture_from_blocked(shape, blocked, plain);
     else
         weight_from_blocked(shape, blocked, plain);
 }

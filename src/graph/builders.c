@@ -40,7 +40,8 @@ static bool check_shape(imp_graph *g, const char *name, imp_shape s) {
     bool good = s.n && s.c && s.h && s.w && imp_add_size(&rounded, s.c, 15) &&
                 imp_mul(&size, size, s.n) && imp_mul(&size, size, rounded) &&
                 imp_mul(&size, size, s.h) && imp_mul(&size, size, s.w) &&
-                (s.layout == IMP_MAP || imp_mul(&size, size, 16)) &&
+                (s.layout != IMP_WEIGHT || imp_mul(&size, size, 16)) &&
+                (s.layout != IMP_PICTURE || s.c <= IMP_PICTURE_LANES) &&
                 size < SIZE_MAX / 64;
     if (!good)
         g->status = imp_fail(g->ctx, IMP_ERR_ARG,
@@ -82,6 +83,12 @@ static imp_id add_op(imp_graph *g, const imp_op *op, const void *attr, size_t at
         n->in[i] = in[i];
         shapes[i] = g->nodes[in[i]].shape;
         n->gradient |= g->nodes[in[i]].gradient;
+    }
+    if (shapes[0].layout == IMP_PICTURE && op != &imp_op_conv2d &&
+        op != &imp_op_total_variation) {
+        g->status = imp_fail(g->ctx, IMP_ERR_ARG,
+            "%s: a picture goes into a convolution or its total variation", op->name);
+        return IMP_NONE;
     }
     n->op = op;
     n->n_in = n_in;

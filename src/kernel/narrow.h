@@ -24,10 +24,10 @@ typedef struct imp_narrow_gradient {
     size_t count, channels, taps, panels;
     const float *tap[9]; /* tap[t][q * tap_panel + j*16 + o] */
     const float *w;      /* w[q * w_panel + (9 c + 3 KH + KW)*16 + o] */
-    float *dx;           /* dx[j*16 + c] */
+    float *dx;           /* dx[j * dx_lanes + c] */
     const float
         *next; /* what is wanted next, next[q * next_panel + j*16]: prefetched */
-    size_t tap_panel, w_panel, next_panel;
+    size_t tap_panel, w_panel, next_panel, dx_lanes;
     bool add;
 } imp_narrow_gradient;
 

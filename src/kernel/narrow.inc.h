@@ -81,8 +81,8 @@ void LEVEL(imp_narrow_gradient)(const imp_narrow_gradient *n) {
                 __builtin_prefetch(n->next + q * n->next_panel + (j + m) * 16);
         for (size_t l = 0; l < 16; l += VF) sum_tile(n, j, l, a);
         for (size_t m = 0; m < count; m++) {
-            float *dx = n->dx + (j + m) * 16;
-            if (!n->add) memset(dx, 0, 16 * sizeof *dx);
+            float *dx = n->dx + (j + m) * n->dx_lanes;
+            if (!n->add) memset(dx, 0, n->dx_lanes * sizeof *dx);
             for (size_t i = 0; i < n->channels; i++) dx[i] += sum16(a[m][i]);
         }
     }

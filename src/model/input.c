@@ -39,7 +39,7 @@ void imp_input_gradient_to_rgb(
     }
 }
 
-/* The same to and from the blocked layout, for a picture of three channels in a graph. */
+/* The same to and from a graph's picture of three channels. */
 
 #define PIXELS 4096 /* of a task */
 
@@ -59,16 +59,16 @@ static void in_task(void *arg, size_t task, int thread) {
     float range = s->range / 255.0f;
     for (size_t k = 0; k < 3; k++) plane[k] = j->from + plane_of(s, k) * j->count;
     for (size_t i = first; i < end; i++) {
-        float *x = j->to + i * 16;
+        float *x = j->to + i * IMP_PICTURE_LANES;
         for (size_t k = 0; k < 3; k++)
             x[k] = (plane[k][i] * range - s->mean[k]) / s->std[k];
-        for (size_t k = 3; k < 16; k++) x[k] = 0.0f;
+        x[3] = 0.0f;
     }
 }
 
-void imp_input_to_blocked(imp_ctx *ctx, const imp_input_spec *spec, size_t count,
-    const float *rgb, float *blocked) {
-    edge_job j = {spec, count, rgb, NULL, blocked};
+void imp_input_to_picture(imp_ctx *ctx, const imp_input_spec *spec, size_t count,
+    const float *rgb, float *picture) {
+    edge_job j = {spec, count, rgb, NULL, picture};
     imp_parallel(ctx, imp_divide_up(count, PIXELS), in_task, &j);
 }
 
@@ -82,13 +82,13 @@ static void out_task(void *arg, size_t task, int thread) {
         const float *more = j->more ? j->more + plane_of(s, k) : NULL;
         float factor = s->range / 255.0f / s->std[k];
         for (size_t i = first; i < end; i++) {
-            float d = j->from[i * 16 + k] * factor;
-            plane[i] = more ? d + more[i * 16] : d;
+            float d = j->from[i * IMP_PICTURE_LANES + k] * factor;
+            plane[i] = more ? d + more[i * IMP_PICTURE_LANES] : d;
         }
     }
 }
 
-void imp_input_gradient_from_blocked(imp_ctx *ctx, const imp_input_spec *spec,
+void imp_input_gradient_from_picture(imp_ctx *ctx, const imp_input_spec *spec,
     size_t count, const float *dx, const float *more, float *drgb) {
     edge_job j = {spec, count, dx, more, drgb};
     imp_parallel(ctx, imp_divide_up(count, PIXELS), out_task, &j);

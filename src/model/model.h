@@ -83,10 +83,10 @@ extern const char *const imp_imagenet_labels[1000]; /* imagenet.c */
 imp_shape imp_model_input_shape(const imp_model *m, size_t n);
 
 /* As imp_input_from_rgb and imp_input_gradient_to_rgb, for networks of three channels, to and
- * from blocked pixels. more: a gradient by R, G, B, blocked, that is added; or NULL. */
-void imp_input_to_blocked(imp_ctx *ctx, const imp_input_spec *spec, size_t count,
-    const float *rgb, float *blocked);
-void imp_input_gradient_from_blocked(imp_ctx *ctx, const imp_input_spec *spec,
+ * from an IMP_PICTURE of a graph. more: a gradient by R, G, B that is added; or NULL. */
+void imp_input_to_picture(imp_ctx *ctx, const imp_input_spec *spec, size_t count,
+    const float *rgb, float *picture);
+void imp_input_gradient_from_picture(imp_ctx *ctx, const imp_input_spec *spec,
     size_t count, const float *dx, const float *more, float *drgb);
 
 /* --- classify.c --- */

@@ -49,6 +49,12 @@ static imp_status conv2d_shape(
             "map of "
             "%zu x %zu",
             w->h, w->w, a->stride, a->pad, x->h, x->w);
+    if (x->layout == IMP_PICTURE && !imp_narrow_fits(a, w))
+        return imp_fail(ctx, IMP_ERR_ARG,
+            "conv2d: expected a kernel of 3 x 3 and stride 1 for a picture, found %zu "
+            "x "
+            "%zu and stride %zu",
+            w->h, w->w, a->stride);
     *out = output_shape(a, x, w);
     return IMP_OK;
 }
@@ -272,7 +278,8 @@ static bool backward_by_winograd(const imp_call *c, imp_winograd *p) {
 /* dX with replicate padding is first made with its border, then folded. */
 static size_t padded_count(const imp_conv *a, const imp_shape *x) {
     if (a->padding == IMP_PAD_ZERO) return 0;
-    return x->n * imp_round16(x->c) * (x->h + 2 * a->pad) * (x->w + 2 * a->pad);
+    return imp_blocked_count(
+        (imp_shape){x->n, x->c, x->h + 2 * a->pad, x->w + 2 * a->pad, x->layout});
 }
 
 static imp_need conv2d_need(const imp_ctx *ctx, const void *attr, const imp_shape *in,
@@ -428,16 +435,16 @@ static void fold_task(void *arg, size_t task, int thread) {
     (void)thread;
     const fold_job *j = arg;
     const imp_shape *x = &j->c->in[0];
-    size_t high = x->h + 2 * j->pad, wide = x->w + 2 * j->pad;
-    float *dx = j->c->dx[0] + task * x->h * x->w * 16;
-    const float *padded = j->padded + task * high * wide * 16;
-    if (!j->c->add[0]) memset(dx, 0, x->h * x->w * 16 * sizeof(float));
+    size_t high = x->h + 2 * j->pad, wide = x->w + 2 * j->pad, lanes = imp_lanes(x);
+    float *dx = j->c->dx[0] + task * x->h * x->w * lanes;
+    const float *padded = j->padded + task * high * wide * lanes;
+    if (!j->c->add[0]) memset(dx, 0, x->h * x->w * lanes * sizeof(float));
     for (size_t h = 0; h < high; h++)
-        for (size_t w = 0; w < wide; w++, padded += 16) {
+        for (size_t w = 0; w < wide; w++, padded += lanes) {
             float *to = dx + (source_of(h, j->pad, x->h, IMP_PAD_REPLICATE) * x->w +
                                  source_of(w, j->pad, x->w, IMP_PAD_REPLICATE)) *
-                                 16;
-            for (size_t l = 0; l < 16; l++) to[l] += padded[l];
+                                 lanes;
+            for (size_t l = 0; l < lanes; l++) to[l] += padded[l];
         }
 }
 

@@ -75,7 +75,7 @@ static void make_band(
     const imp_shape *x = &c->in[0], *w = &c->in[1], *y = &c->out;
     size_t panels = imp_round16(y->c) / 16;
     size_t top = band / b->across * b->rows, left = band % b->across * b->columns;
-    imp_patch_copy(b, c->x[0] + n * x->h * x->w * 16, top, left, s->patch);
+    imp_patch_copy(b, c->x[0] + n * x->h * x->w * imp_lanes(x), top, left, s->patch);
     imp_direct d = {.lines = imp_least(b->rows, y->h - top),
         .count = imp_least(b->columns, y->w - left),
         .terms = terms_of(w),

@@ -171,7 +171,8 @@ static void copy_x(const job *j, const piece *p, const space *s) {
     ptrdiff_t first = (ptrdiff_t)p->row + j->origin;
     size_t top = clamp(first, j->h), end = clamp(first + (ptrdiff_t)p->rows + 2, j->h);
     b.high = end - top + 2;
-    imp_patch_copy(&b, c->x[0] + p->sample * c->in[0].h * c->in[0].w * 16, top,
+    imp_patch_copy(&b,
+        c->x[0] + p->sample * c->in[0].h * c->in[0].w * imp_lanes(&c->in[0]), top,
         span_of(j, p).from, s->patch);
     for (size_t r = 0; r < c->in[1].c * 9; r++) s->offset[r] = imp_patch_offset(&b, r);
 }
@@ -284,6 +285,7 @@ static void backward_task(void *arg, size_t task, int thread) {
         .taps = 9,
         .panels = panels,
         .w = c->x[1],
+        .dx_lanes = imp_lanes(&c->in[0]),
         .tap_panel = step,
         .w_panel = imp_weight_depth(&c->in[1]) * 16,
         .next_panel = j->h * j->w * 16,
@@ -296,7 +298,8 @@ static void backward_task(void *arg, size_t task, int thread) {
         for (size_t t = 0; t < n.taps; t++)
             n.tap[t] = s.ring + (i - 2 + t / 3) % 3 * panels * step + t % 3 * 16;
         n.next = next_row(j, &p, i + 1);
-        n.dx = j->dx + ((p.sample * j->oh + p.row + i - 2) * j->ow + p.column) * 16;
+        n.dx = j->dx +
+               ((p.sample * j->oh + p.row + i - 2) * j->ow + p.column) * n.dx_lanes;
         c->ctx->kernels->narrow_gradient(&n);
     }
 }

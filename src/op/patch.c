@@ -7,7 +7,7 @@
 #define BAND_COLUMNS ((size_t)256)
 
 size_t imp_patch_lanes(const imp_shape *x) {
-    return x->c <= 4 ? 4 : 16;
+    return x->c <= IMP_PICTURE_LANES ? IMP_PICTURE_LANES : IMP_LANES;
 }
 
 imp_bands imp_bands_of(const imp_conv *a, const imp_shape *in, const imp_shape *out) {
@@ -37,17 +37,18 @@ static size_t pixel_of(const imp_conv *a, size_t i, size_t n) {
 
 /* `wide` pixels from padded column `left` on, of a row of n. */
 static void copy_row(const imp_bands *b, const float *x, size_t left, float *to) {
-    size_t n = b->x->w, lanes = b->lanes;
+    size_t n = b->x->w, lanes = b->lanes, step = imp_lanes(b->x);
     for (size_t j = 0; j < b->wide;) {
         size_t i = left + j, from = pixel_of(b->conv, i, n), run = 1;
         if (i >= b->conv->pad && from < n) run = imp_least(b->wide - j, n - from);
         if (from == n)
             memset(to + j * lanes, 0, lanes * sizeof *to);
-        else if (lanes == 16)
-            memcpy(to + j * 16, x + from * 16, run * 16 * sizeof *to);
+        else if (lanes == step)
+            memcpy(to + j * lanes, x + from * lanes, run * lanes * sizeof *to);
         else
             for (size_t k = 0; k < run; k++)
-                memcpy(to + (j + k) * 4, x + (from + k) * 16, 4 * sizeof *to);
+                memcpy(to + (j + k) * IMP_PICTURE_LANES, x + (from + k) * step,
+                    IMP_PICTURE_LANES * sizeof *to);
         j += run;
     }
 }
@@ -61,7 +62,7 @@ void imp_patch_copy(
         if (h == s->h)
             memset(patch, 0, row * sizeof *patch);
         else
-            copy_row(b, map + h * s->w * 16, left * stride, patch);
+            copy_row(b, map + h * s->w * imp_lanes(s), left * stride, patch);
     }
 }
 

@@ -13,14 +13,15 @@ typedef struct imp_bands {
     const imp_shape *x, *w;
     size_t rows, columns; /* outputs of a band; at the edges there may be fewer */
     size_t high, wide;    /* pixels of its patch, */
-    size_t lanes; /* and floats of a pixel: 4 where x has so few channels, else 16 */
+    size_t
+        lanes; /* and floats of a pixel: as a picture's where x has so few channels */
     size_t down, across; /* bands of a sample */
 } imp_bands;
 
 size_t imp_patch_lanes(const imp_shape *x);
 imp_bands imp_bands_of(const imp_conv *a, const imp_shape *in, const imp_shape *out);
 size_t imp_patch_bytes(const imp_bands *b);
-/* Under the band whose first output is (top, left), from a map of 16 channels. */
+/* Under the band whose first output is (top, left), from a block of x's channels. */
 void imp_patch_copy(
     const imp_bands *b, const float *map, size_t top, size_t left, float *patch);
 /* Where index r of the reduction (of base.h's order, one block of channels) reads, from

@@ -58,10 +58,26 @@ static void total_variation_backward_ref(const imp_ref_call *c) {
             }
 }
 
-/* --- fast: a task is a row of one block of 16 channels --- */
+/* --- fast: a task is a row of one block of channels --- */
 
 static size_t row_count(const imp_shape *x) {
     return x->n * (imp_round16(x->c) / 16) * x->h;
+}
+
+/* As the kernels, of any number of floats. */
+static double distance(const imp_kernels *k, size_t n, const float *a, const float *b) {
+    size_t whole = n / 16 * 16;
+    double sum = k->distance(whole, a, b);
+    for (size_t i = whole; i < n; i++)
+        sum += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
+    return sum;
+}
+
+static void add_difference(const imp_kernels *k, size_t n, float alpha, const float *a,
+    const float *b, float *dx) {
+    size_t whole = n / 16 * 16;
+    k->difference(whole, alpha, a, b, dx, true);
+    for (size_t i = whole; i < n; i++) dx[i] += alpha * (a[i] - b[i]);
 }
 
 static imp_need total_variation_need(const imp_ctx *ctx, const void *attr,
@@ -76,10 +92,10 @@ static void total_variation_forward_task(void *arg, size_t task, int thread) {
     (void)thread;
     const imp_call *c = arg;
     const imp_kernels *k = c->ctx->kernels;
-    size_t row = c->in[0].w * 16, h = task % c->in[0].h;
+    size_t pixel = imp_lanes(&c->in[0]), row = c->in[0].w * pixel;
     const float *x = c->x[0] + task * row;
-    double sum = k->distance(row - 16, x + 16, x); /* to the right */
-    if (h + 1 < c->in[0].h) sum += k->distance(row, x + row, x);
+    double sum = distance(k, row - pixel, x + pixel, x); /* to the right */
+    if (task % c->in[0].h + 1 < c->in[0].h) sum += distance(k, row, x + row, x);
     ((double *)c->scratch)[task] = sum;
 }
 
@@ -93,15 +109,16 @@ static void total_variation_backward_task(void *arg, size_t task, int thread) {
     (void)thread;
     const imp_call *c = arg;
     const imp_kernels *k = c->ctx->kernels;
-    size_t row = c->in[0].w * 16, h = task % c->in[0].h;
+    size_t pixel = imp_lanes(&c->in[0]), row = c->in[0].w * pixel;
+    size_t h = task % c->in[0].h;
     const float *x = c->x[0] + task * row;
     float *dx = c->dx[0] + task * row;
     float alpha = (float)(2 / count_of(&c->in[0]) * c->dloss);
     if (!c->add[0]) memset(dx, 0, row * sizeof *dx);
-    if (h > 0) k->difference(row, alpha, x, x - row, dx, true);
-    if (h + 1 < c->in[0].h) k->difference(row, alpha, x, x + row, dx, true);
-    k->difference(row - 16, alpha, x + 16, x, dx + 16, true);
-    k->difference(row - 16, alpha, x, x + 16, dx, true);
+    if (h > 0) add_difference(k, row, alpha, x, x - row, dx);
+    if (h + 1 < c->in[0].h) add_difference(k, row, alpha, x, x + row, dx);
+    add_difference(k, row - pixel, alpha, x + pixel, x, dx + pixel);
+    add_difference(k, row - pixel, alpha, x, x + pixel, dx);
 }
 
 static void total_variation_backward(const imp_call *c) {

@@ -103,7 +103,7 @@ static void bands_task(void *arg, size_t task, int thread) {
         size_t top = band / k->band.across % k->band.down * k->band.rows;
         size_t left = band % k->band.across * k->band.columns;
         const float *map =
-            c->x[0] + (n * (imp_round16(x->c) / 16) + block) * x->h * x->w * 16;
+            c->x[0] + (n * j->cut.blocks + block) * x->h * x->w * imp_lanes(x);
         const float *dy =
             c->dy + (n * k->panels * y->h * y->w + top * y->w + left) * 16;
         imp_patch_copy(&k->band, map, top, left, patch);

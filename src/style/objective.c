@@ -133,7 +133,7 @@ static void add_nearest(imp_objective_state *o) {
 }
 
 static imp_shape picture_shape(size_t width, size_t height) {
-    return (imp_shape){1, 3, height, width, IMP_MAP};
+    return (imp_shape){1, 3, height, width, IMP_PICTURE};
 }
 
 /* The total variation of R, G, B: a network that sees them less a mean has it before it. */
@@ -225,12 +225,12 @@ size_t imp_objective_bytes(const imp_objective_state *o) {
 
 void imp_objective_see(imp_ctx *ctx, imp_objective_state *o, const float *rgb) {
     imp_input_spec spec = imp_model_describe(o->model).input;
-    imp_input_to_blocked(
+    imp_input_to_picture(
         ctx, &spec, o->width * o->height, rgb, imp_graph_data(o->graph, o->x));
     static const imp_input_spec as_it_is = {
         .channels = 3, .range = 255.0f, .std = {1.0f, 1.0f, 1.0f}};
     if (o->rgb != IMP_NONE)
-        imp_input_to_blocked(ctx, &as_it_is, o->width * o->height, rgb,
+        imp_input_to_picture(ctx, &as_it_is, o->width * o->height, rgb,
             imp_graph_data(o->graph, o->rgb));
 }
 
@@ -258,7 +258,7 @@ double imp_objective_evaluate(imp_ctx *ctx, imp_objective_state *o, const float 
     parts->loss = loss;
     if (!drgb) return loss;
     imp_graph_backward(o->graph);
-    imp_input_gradient_from_blocked(ctx, &spec, o->width * o->height,
+    imp_input_gradient_from_picture(ctx, &spec, o->width * o->height,
         imp_graph_gradient(o->graph, o->x), imp_graph_gradient(o->graph, o->rgb), drgb);
     if (o->range > 0.0)
         imp_range_gradient(

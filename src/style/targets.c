@@ -42,8 +42,8 @@ static imp_status build_looker(
         .guides = {view->width, view->height, &view->mask, view, "style", .n = 0}};
     imp_graph *g = k->graph;
     if (!g) return imp_fail(ctx, IMP_ERR_LIMIT, "style: no memory");
-    k->x = imp_graph_input(
-        g, "painting", (imp_shape){1, 3, view->height, view->width, IMP_MAP}, false);
+    k->x = imp_graph_input(g, "painting",
+        (imp_shape){1, 3, view->height, view->width, IMP_PICTURE}, false);
     imp_network_options network = {
         .last = l->last, .first = o->options.first, .pooling = o->options.pooling};
     imp_network(g, o->model, k->x, &network, l->name + l->n_content, tap,
@@ -278,7 +278,7 @@ static imp_status look_at(
     if (!s) s = imp_guides_fill(ctx, k.graph, &k.guides);
     if (!s) {
         imp_input_spec spec = imp_model_describe(o->model).input;
-        imp_input_to_blocked(
+        imp_input_to_picture(
             ctx, &spec, v->width * v->height, v->planes, imp_graph_data(k.graph, k.x));
         imp_graph_forward(k.graph);
     }
