@@ -346,7 +346,7 @@ static void thrifty_equals_kept(void **state) {
 }
 
 /* A Gram matrix that the convolution before it makes, forward and backward, against one of its
- * own: maps of one piece and of several, made again or kept, borders of both kinds, channels that
+ * own: maps of one piece and of several, borders of both kinds, channels that
  * fill no block, a gradient from one side alone. */
 static void gram_in_convolution(void **state) {
     static const style_kind kinds[] = {

@@ -298,9 +298,7 @@ static imp_need conv2d_need(const imp_ctx *ctx, const void *attr, const imp_shap
             imp_winograd_need(ctx, &p, &backward);
         } else if (imp_narrow_fits(&a->conv, &in[1])) {
             imp_narrow_need(a, in, &backward);
-            if (a->gram)
-                need.backward_reads |=
-                    imp_narrow_makes_again(a, in) ? 5u : IMP_READS_OUTPUT;
+            if (a->gram) need.backward_reads |= 5u; /* to make y again */
         } else {
             backward.scratch = imp_transposed_count(&in[1]) * sizeof(float);
         }
@@ -315,7 +313,7 @@ static imp_need conv2d_need(const imp_ctx *ctx, const void *attr, const imp_shap
     }
     if (a->pool && want)
         need.saved = imp_blocked_count(*out); /* a byte an element */
-    else if (a->relu && want && !imp_narrow_makes_again(a, in))
+    else if (a->relu && want && !a->gram)
         need.saved = imp_blocked_count(*out) / 16 * sizeof(uint16_t);
     return need;
 }

@@ -9,8 +9,8 @@
  *     row i + 1                 >  row i
  *     row i + 2                /
  *
- * Where the convolution has made the Gram matrix of Y, the gradient of that is added on the way,
- * from a row of Y. It is made again from the part of X under the piece where Y is larger than X.
+ * Where the convolution has made the Gram matrix of Y, the gradient of that is added on the way:
+ * a row of Y is made again from the part of X under the piece, and is its own mask.
  *
  * Rows and columns of a piece are constants, and every result is one sum in one order.
  */
@@ -31,8 +31,8 @@ typedef struct job {
     ptrdiff_t origin;  /* row and column of dY under the first result's first tap */
     size_t high, wide; /* pieces */
     const uint16_t *mask;
-    bool gram, again;    /* Y has a Gram matrix; and is made again for that */
-    const float *slopes; /* of the Gram matrix (gram.h); NULL: it has no gradient */
+    bool gram;           /* Y's Gram matrix was made with it */
+    const float *slopes; /* of that (gram.h); NULL: it has no gradient */
     float *dx;
     bool add;
 } job;
@@ -74,7 +74,7 @@ static size_t ring_floats(size_t channels) {
 static space space_of(const job *j, int thread) {
     size_t channels = imp_round16(j->call->out.c), row = channels * line_of(COLUMNS);
     space s = {.ring = imp_call_scratch(j->call, thread)};
-    if (!j->again) return s;
+    if (!j->gram) return s;
     s.patch = s.ring + ring_floats(channels);
     s.y = s.patch + PATCH_FLOATS;
     s.offset = (size_t *)(void *)(s.y + row);
@@ -88,13 +88,8 @@ void imp_narrow_need(const imp_conv_attr *a, const imp_shape *in, imp_need *need
     if (!a->gram) return;
     imp_shape y = {in[0].n, in[1].n, 1, 1, IMP_MAP};
     need->scratch = imp_gram_slopes(&y) * sizeof(float);
-    if (imp_narrow_makes_again(a, in))
-        need->thread_scratch += (PATCH_FLOATS + row) * sizeof(float) +
-                                TERMS * sizeof(size_t) + row / 16 * sizeof(uint16_t);
-}
-
-bool imp_narrow_makes_again(const imp_conv_attr *a, const imp_shape *in) {
-    return a->gram && in[1].n > 16;
+    need->thread_scratch += (PATCH_FLOATS + row) * sizeof(float) +
+                            TERMS * sizeof(size_t) + row / 16 * sizeof(uint16_t);
 }
 
 static piece piece_of(const job *j, size_t task) {
@@ -177,21 +172,8 @@ static void copy_x(const job *j, const piece *p, const space *s) {
     for (size_t r = 0; r < c->in[1].c * 9; r++) s->offset[r] = imp_patch_offset(&b, r);
 }
 
-/* A row of Y and its mask, the first of the columns that a piece has of it. */
-typedef struct row {
-    const float *y;
-    const uint16_t *mask;
-    size_t panel; /* pixels from panel to panel */
-} row;
-
-static row kept_row(const job *j, const piece *p, size_t h) {
-    const imp_call *c = j->call;
-    size_t panels = imp_round16(c->out.c) / 16;
-    size_t at = (p->sample * panels * j->h + h) * j->w + span_of(j, p).from;
-    return (row){c->y + at * 16, j->mask + at, j->h * j->w};
-}
-
-static row make_row(const job *j, const piece *p, size_t h, const space *s) {
+/* Row h of Y, where the piece has columns of it, and its mask. */
+static void make_row(const job *j, const piece *p, size_t h, const space *s) {
     const imp_call *c = j->call;
     imp_bands b = bands_of(j, p);
     size_t top = clamp((ptrdiff_t)p->row + j->origin, j->h);
@@ -209,22 +191,21 @@ static row make_row(const job *j, const piece *p, size_t h, const space *s) {
         d.mask = s->mask + q * line_of(COLUMNS);
         c->ctx->kernels->direct(&d);
     }
-    return (row){s->y, s->mask, line_of(COLUMNS)};
 }
 
 /* dY += Y slopes, a row of the ring, its panels `step` floats apart. */
 static void add_slopes(
-    const job *j, size_t sample, row r, size_t count, float *dy, size_t step) {
+    const job *j, size_t sample, const float *y, size_t count, float *dy, size_t step) {
     const imp_kernels *k = j->call->ctx->kernels;
     size_t panels = imp_round16(j->call->out.c) / 16;
     imp_gemm_tile t = {.taps = panels,
-        .a_tap = r.panel * 16,
+        .a_tap = line_of(COLUMNS) * 16,
         .b_panel = panels * 256,
         .y_row = 16,
         .y_panel = step};
     for (size_t q = 0; q < panels; q += k->nb)
         for (size_t m = 0; m < count; m += k->mr) {
-            t.a = r.y + m * 16;
+            t.a = y + m * 16;
             t.b = j->slopes + (sample * panels + q) * panels * 256;
             t.y = dy + q * step + m * 16;
             t.rows = imp_least(count - m, k->mr);
@@ -241,7 +222,7 @@ static void copy_with_gram(
     span sp = span_of(j, p);
     size_t count = sp.end - sp.begin;
     float *inside = to + sp.begin * 16;
-    row r = j->again ? make_row(j, p, h, s) : kept_row(j, p, h);
+    make_row(j, p, h, s);
     for (size_t q = 0; q < panels; q++) {
         size_t at = ((p->sample * panels + q) * j->h + h) * j->w + sp.from;
         clear_outside(p, sp, to + q * step);
@@ -250,10 +231,10 @@ static void copy_with_gram(
         else
             memset(inside + q * step, 0, count * 16 * sizeof *to);
     }
-    if (j->slopes) add_slopes(j, p->sample, r, count, inside, step);
+    if (j->slopes) add_slopes(j, p->sample, s->y, count, inside, step);
     for (size_t q = 0; q < panels; q++)
-        c->ctx->kernels->mask(count * 16, inside + q * step, r.mask + q * r.panel,
-            inside + q * step, false);
+        c->ctx->kernels->mask(count * 16, inside + q * step,
+            s->mask + q * line_of(COLUMNS), inside + q * step, false);
 }
 
 /* --- a piece --- */
@@ -291,7 +272,7 @@ static void backward_task(void *arg, size_t task, int thread) {
         .next_panel = j->h * j->w * 16,
         .add = j->add};
     memset(s.ring, 0, 3 * panels * step * sizeof *s.ring);
-    if (j->again) copy_x(j, &p, &s);
+    if (j->gram) copy_x(j, &p, &s);
     for (size_t i = 0; i < p.rows + 2; i++) {
         copy_row(j, &p, i, &s);
         if (i < 2) continue;
@@ -317,7 +298,6 @@ void imp_narrow_backward(const imp_call *c, const uint16_t *mask, float *dx, boo
         .origin = replicate ? -2 : (ptrdiff_t)a->pad - 2,
         .mask = mask,
         .gram = attr->gram,
-        .again = imp_narrow_makes_again(attr, c->in),
         .dx = dx,
         .add = add};
     j.high = imp_divide_up(j.oh, ROWS);

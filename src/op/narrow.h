@@ -10,10 +10,8 @@
 
 bool imp_narrow_fits(const imp_conv *a, const imp_shape *weights);
 void imp_narrow_need(const imp_conv_attr *a, const imp_shape *in, imp_need *need);
-/* Is Y made again for the gradient of its Gram matrix? Else Y and its mask are kept. */
-bool imp_narrow_makes_again(const imp_conv_attr *a, const imp_shape *in);
 /* dX, or with replicate padding dXpad, which has its border. mask: dY is let through where
- * its bit is set; NULL: everywhere. */
+ * its bit is set; NULL: everywhere. With gram, Y is made again and is the mask. */
 void imp_narrow_backward(const imp_call *c, const uint16_t *mask, float *dx, bool add);
 
 #endif
