@@ -205,6 +205,77 @@ static void unplanned_graph_refuses(void **state) {
     imp_graph_free(g);
 }
 
+/* A convolution and the total variation of a picture of two samples: the loss, and the gradients
+ * by it and by the weights. */
+static double see(imp_ctx *ctx, imp_layout layout, imp_padding padding, float *dx,
+    float dw[20 * 27]) {
+    imp_shape shape = {2, 3, 9, 35, layout}, kernel = {20, 3, 3, 3, IMP_WEIGHT};
+    float *w = blocked_noise(kernel, 31), *v = noise(shape, 32);
+    imp_graph *g = imp_graph_new(ctx);
+    imp_id x = imp_graph_input(g, "x", shape, true);
+    imp_id p = imp_graph_parameter(g, "w", kernel, w, true);
+    imp_id y = imp_relu(g, imp_conv2d(g, x, p, IMP_NONE, (imp_conv){1, 1, padding}));
+    imp_id t = imp_graph_input(g, "t", imp_graph_shape(g, y), false);
+    imp_graph_loss(g, imp_content_loss(g, y, t), 0.7);
+    imp_graph_loss(g, imp_total_variation(g, x), 0.4);
+    assert_int_equal(imp_graph_plan(g, true), IMP_OK);
+    assert_int_equal(imp_graph_write(g, x, v), IMP_OK);
+    float *target = noise(imp_graph_shape(g, t), 33);
+    assert_int_equal(imp_graph_write(g, t, target), IMP_OK);
+    double loss = imp_graph_forward(g);
+    imp_graph_backward(g);
+    assert_int_equal(imp_graph_read_gradient(g, x, dx), IMP_OK);
+    assert_int_equal(imp_graph_read_gradient(g, p, dw), IMP_OK);
+    float *same = malloc(imp_plain_count(shape) * sizeof *same);
+    assert_int_equal(imp_graph_read(g, x, same), IMP_OK);
+    assert_memory_equal(same, v, imp_plain_count(shape) * sizeof *same);
+    imp_graph_free(g);
+    imp_release(w);
+    free(v);
+    free(target);
+    free(same);
+    return loss;
+}
+
+/* A picture is a map in fewer bytes: the same gradients, bit for bit. */
+static void picture_is_a_map(void **state) {
+    enum { PIXELS = 2 * 3 * 9 * 35 };
+    for (int padding = IMP_PAD_ZERO; padding <= IMP_PAD_REPLICATE; padding++) {
+        float dx[2][PIXELS], dw[2][20 * 27];
+        double a = see(*state, IMP_MAP, (imp_padding)padding, dx[0], dw[0]);
+        double b = see(*state, IMP_PICTURE, (imp_padding)padding, dx[1], dw[1]);
+        assert_true(a > 0 && fabs(a - b) <= 1e-9 * a);
+        assert_memory_equal(dx[0], dx[1], sizeof dx[0]);
+        assert_memory_equal(dw[0], dw[1], sizeof dw[0]);
+    }
+}
+
+static void refuse_picture(
+    imp_ctx *ctx, size_t channels, size_t taps, bool pooled, const char *expected) {
+    imp_graph *g = imp_graph_new(ctx);
+    imp_shape kernel = {16, channels, taps, taps, IMP_WEIGHT};
+    float *w = blocked_noise(kernel, 31);
+    imp_id x =
+        imp_graph_input(g, "photo", (imp_shape){1, channels, 8, 8, IMP_PICTURE}, false);
+    imp_id p = imp_graph_parameter(g, "w", kernel, w, false);
+    if (pooled)
+        imp_pool2d(g, x, (imp_pool){IMP_POOL_MAX, 2, 2});
+    else
+        imp_conv2d(g, x, p, IMP_NONE, (imp_conv){1, 0, IMP_PAD_ZERO});
+    assert_int_equal(imp_graph_plan(g, false), IMP_ERR_ARG);
+    if (!strstr(imp_ctx_error(ctx), expected))
+        fail_msg("expected \"%s\", found \"%s\"", expected, imp_ctx_error(ctx));
+    imp_graph_free(g);
+    imp_release(w);
+}
+
+static void pictures_that_cannot_be(void **state) {
+    refuse_picture(
+        *state, 5, 3, false, "photo: a picture has 1 to 4 channels, found 5");
+    refuse_picture(*state, 3, 5, false, "conv2d: expected a kernel of 3 x 3");
+    refuse_picture(*state, 3, 3, true, "pool2d: a picture goes into a convolution");
+}
+
 /* Values that are alive at the same time share no byte: a chain with long-lived taps
  * keeps every tap's bits until the end. */
 static void live_values_do_not_overlap(void **state) {
@@ -385,6 +456,26 @@ static void gram_in_convolution(void **state) {
     }
 }
 
+/* That one too has the same bits for any number of threads. */
+static void gram_in_convolution_threads(void **state) {
+    (void)state;
+    style_kind kind = {true, false, 3, 64, 70, 301, IMP_PAD_ZERO, BOTH};
+    static const int counts[] = {1, 2, 3, 7};
+    static float dx[4][3 * 70 * 301];
+    double loss[4];
+    for (size_t i = 0; i < 4; i++) {
+        imp_ctx *ctx;
+        assert_int_equal(
+            imp_ctx_new(&ctx, &(imp_ctx_options){.threads = counts[i]}), 0);
+        style_net n = style_new(ctx, kind);
+        loss[i] = run_style(&n, dx[i]);
+        style_free(&n);
+        imp_ctx_free(ctx);
+        assert_true(loss[i] == loss[0]);
+        assert_memory_equal(dx[i], dx[0], sizeof dx[0]);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fused_equals_unfused),
@@ -392,10 +483,13 @@ int main(void) {
         cmocka_unit_test(gradient_is_the_slope),
         cmocka_unit_test(errors_are_sticky),
         cmocka_unit_test(unplanned_graph_refuses),
+        cmocka_unit_test(picture_is_a_map),
+        cmocka_unit_test(pictures_that_cannot_be),
         cmocka_unit_test(live_values_do_not_overlap),
         cmocka_unit_test(small_values_first),
         cmocka_unit_test(thrifty_equals_kept),
         cmocka_unit_test(gram_in_convolution),
+        cmocka_unit_test(gram_in_convolution_threads),
     };
     return cmocka_run_group_tests(tests, make_context, free_context);
 }

@@ -41,12 +41,17 @@ static bool check_shape(imp_graph *g, const char *name, imp_shape s) {
                 imp_mul(&size, size, s.n) && imp_mul(&size, size, rounded) &&
                 imp_mul(&size, size, s.h) && imp_mul(&size, size, s.w) &&
                 (s.layout != IMP_WEIGHT || imp_mul(&size, size, 16)) &&
-                (s.layout != IMP_PICTURE || s.c <= IMP_PICTURE_LANES) &&
                 size < SIZE_MAX / 64;
     if (!good)
         g->status = imp_fail(g->ctx, IMP_ERR_ARG,
             "graph: %s: a shape of %zu x %zu x %zu x %zu cannot be", name, s.n, s.c,
             s.h, s.w);
+    if (good && s.layout == IMP_PICTURE && s.c > IMP_PICTURE_LANES) {
+        g->status = imp_fail(g->ctx, IMP_ERR_ARG,
+            "graph: %s: a picture has 1 to %d channels, found %zu", name,
+            IMP_PICTURE_LANES, s.c);
+        return false;
+    }
     return good;
 }
 

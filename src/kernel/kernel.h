@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * kernel.h: the table of inner loops, one for each level of instructions. A kernel is one
- * thread's, allocates nothing and cannot fail. All arrays are blocked by 16 floats.
+ * thread's, allocates nothing and cannot fail. Arrays are blocked by 16 floats.
  */
 #ifndef IMP_KERNEL_H
 #define IMP_KERNEL_H
