@@ -130,7 +130,9 @@ static void check_layout(imp_shape s) {
             for (size_t h = 0; h < s.h; h++)
                 for (size_t w = 0; w < s.w; w++, i++) {
                     size_t at = s.layout == IMP_MAP ? imp_map_offset(&s, n, c, h, w)
-                                                    : imp_weight_offset(&s, n, c, h, w);
+                                : s.layout == IMP_WEIGHT
+                                    ? imp_weight_offset(&s, n, c, h, w)
+                                    : ((n * s.h + h) * s.w + w) * 4 + c;
                     assert_true(at < blocked);
                     assert_true(y[at] == x[i]);
                     y[at] = 0;
@@ -155,16 +157,17 @@ static void layouts_round_trip(void **state) {
                     .w = k == 3 ? 2 : k,
                     .layout = IMP_WEIGHT});
             }
+    for (size_t c = 1; c <= 4; c++) check_layout((imp_shape){2, c, 5, 3, IMP_PICTURE});
 }
 
 static void counts_do_not_wrap(void **state) {
     (void)state;
-    for (int layout = IMP_MAP; layout <= IMP_WEIGHT; layout++) {
+    for (int layout = IMP_MAP; layout <= IMP_PICTURE; layout++) {
         imp_shape s = {
             .n = SIZE_MAX, .c = 1, .h = 1, .w = 1, .layout = (imp_layout)layout};
         assert_true(imp_blocked_count(s) == SIZE_MAX);
         s = (imp_shape){.n = 1, .c = SIZE_MAX, .h = 1, .w = 1, .layout = s.layout};
-        assert_true(imp_blocked_count(s) == SIZE_MAX);
+        if (layout != IMP_PICTURE) assert_true(imp_blocked_count(s) == SIZE_MAX);
         s = (imp_shape){.n = 1, .c = 3, .h = SIZE_MAX / 3, .w = 2, .layout = s.layout};
         assert_true(imp_blocked_count(s) == SIZE_MAX);
         assert_true(imp_plain_count(s) == SIZE_MAX);

@@ -251,15 +251,18 @@ static void picture_is_a_map(void **state) {
 }
 
 static void refuse_picture(
-    imp_ctx *ctx, size_t channels, size_t taps, bool pooled, const char *expected) {
+    imp_ctx *ctx, size_t channels, size_t taps, char reader, const char *expected) {
     imp_graph *g = imp_graph_new(ctx);
     imp_shape kernel = {16, channels, taps, taps, IMP_WEIGHT};
     float *w = blocked_noise(kernel, 31);
     imp_id x =
         imp_graph_input(g, "photo", (imp_shape){1, channels, 8, 8, IMP_PICTURE}, false);
     imp_id p = imp_graph_parameter(g, "w", kernel, w, false);
-    if (pooled)
+    imp_shape map = {1, channels, 8, 8, IMP_MAP};
+    if (reader == 'p')
         imp_pool2d(g, x, (imp_pool){IMP_POOL_MAX, 2, 2});
+    else if (reader == '+')
+        imp_add(g, imp_graph_input(g, "map", map, false), x);
     else
         imp_conv2d(g, x, p, IMP_NONE, (imp_conv){1, 0, IMP_PAD_ZERO});
     assert_int_equal(imp_graph_plan(g, false), IMP_ERR_ARG);
@@ -270,10 +273,10 @@ static void refuse_picture(
 }
 
 static void pictures_that_cannot_be(void **state) {
-    refuse_picture(
-        *state, 5, 3, false, "photo: a picture has 1 to 4 channels, found 5");
-    refuse_picture(*state, 3, 5, false, "conv2d: expected a kernel of 3 x 3");
-    refuse_picture(*state, 3, 3, true, "pool2d: a picture goes into a convolution");
+    refuse_picture(*state, 5, 3, 'c', "photo: a picture has 1 to 4 channels, found 5");
+    refuse_picture(*state, 3, 5, 'c', "conv2d: expected a kernel of 3 x 3");
+    refuse_picture(*state, 3, 3, 'p', "pool2d: a picture goes into a convolution");
+    refuse_picture(*state, 3, 3, '+', "add: a picture goes into a convolution");
 }
 
 /* Values that are alive at the same time share no byte: a chain with long-lived taps
@@ -320,36 +323,48 @@ static void live_values_do_not_overlap(void **state) {
 typedef struct style_net {
     imp_graph *g;
     imp_id x, map, deep, gram, style;
-    float *w1, *w2;
+    float *w1, *w2, *b1;
 } style_net;
 
 typedef struct style_kind {
-    bool thrifty, trained; /* trained: the first weights want a gradient too */
-    size_t channels, outputs, high, wide;
+    bool thrifty, biased;
+    bool trained; /* the first weights want a gradient too */
+    bool twice;   /* the map has a second Gram matrix, with a loss of its own */
+    size_t samples, channels, outputs, high, wide, pad;
     imp_padding padding;
+    imp_layout layout;
     enum { BOTH, STYLE, CONTENT } losses; /* that are in the total */
 } style_kind;
 
+#define NETS(n, c, o, h, w, p)                                                         \
+    .thrifty = true, .samples = n, .channels = c, .outputs = o, .high = h, .wide = w,  \
+    .pad = p
+#define NET(c, o, h, w) NETS(1, c, o, h, w, 1)
+
 static style_net style_new(imp_ctx *ctx, style_kind k) {
     imp_shape w1 = {k.outputs, k.channels, 3, 3, IMP_WEIGHT};
-    imp_shape w2 = {40, k.outputs, 3, 3, IMP_WEIGHT};
+    imp_shape w2 = {40, k.outputs, 3, 3, IMP_WEIGHT},
+              b1 = {1, k.outputs, 1, 1, IMP_MAP};
     style_net n = {.g = imp_graph_new(ctx),
         .w1 = blocked_noise(w1, 41),
-        .w2 = blocked_noise(w2, 42)};
+        .w2 = blocked_noise(w2, 42),
+        .b1 = blocked_noise(b1, 43)};
     imp_graph *g = n.g;
-    imp_conv conv = {1, 1, k.padding};
-    imp_shape x = {1, k.channels, k.high, k.wide, IMP_MAP};
+    imp_conv conv = {1, k.pad, k.padding};
+    imp_shape x = {k.samples, k.channels, k.high, k.wide, k.layout};
     g->thrifty = k.thrifty;
     n.x = imp_graph_input(g, "x", x, true);
     imp_id p1 = imp_graph_parameter(g, "w1", w1, n.w1, k.trained);
     imp_id p2 = imp_graph_parameter(g, "w2", w2, n.w2, false);
-    n.map = imp_conv2d(g, n.x, p1, IMP_NONE, conv);
+    imp_id bias = k.biased ? imp_graph_parameter(g, "b1", b1, n.b1, false) : IMP_NONE;
+    n.map = imp_conv2d(g, n.x, p1, bias, conv);
     imp_id relu = imp_relu(g, n.map);
     n.deep = imp_conv2d(g, relu, p2, IMP_NONE, conv);
     n.gram = imp_gram(g, relu);
     imp_id a = imp_graph_input(g, "a", imp_graph_shape(g, n.gram), false);
     n.style = imp_style_loss(g, n.gram, a);
     if (k.losses != CONTENT) imp_graph_loss(g, n.style, 3.0);
+    if (k.twice) imp_graph_loss(g, imp_style_loss(g, imp_gram(g, relu), a), 2.0);
     imp_id y = imp_graph_input(g, "y", imp_graph_shape(g, n.deep), false);
     imp_id content = imp_content_loss(g, n.deep, y);
     if (k.losses != STYLE) imp_graph_loss(g, content, 0.5);
@@ -367,13 +382,15 @@ static void style_free(style_net *n) {
     imp_graph_free(n->g);
     imp_release(n->w1);
     imp_release(n->w2);
+    imp_release(n->b1);
 }
 
 /* A Gram matrix and its loss follow their map at once, and backward their gradient comes just
  * before that of the other reader, in the map's own place. */
 static void small_values_first(void **state) {
-    style_net n =
-        style_new(*state, (style_kind){false, true, 3, 40, 37, 31, IMP_PAD_ZERO, BOTH});
+    style_kind kind = {NET(3, 40, 37, 31), .trained = true};
+    kind.thrifty = false;
+    style_net n = style_new(*state, kind);
     const imp_node *nodes = n.g->nodes;
     size_t map = nodes[n.map].forward_time;
     assert_int_equal(nodes[n.gram].forward_time, map + 1);
@@ -399,8 +416,8 @@ static double run_style(style_net *n, float *dx) {
 
 /* A value made again is the value kept: the same bits in less memory, run after run. */
 static void thrifty_equals_kept(void **state) {
-    style_kind kept = {false, false, 6, 40, 37, 31, IMP_PAD_ZERO, BOTH}, thrifty = kept;
-    thrifty.thrifty = true;
+    style_kind thrifty = {NET(6, 40, 37, 31)}, kept = thrifty;
+    kept.thrifty = false;
     style_net n[2] = {style_new(*state, kept), style_new(*state, thrifty)};
     size_t count = imp_plain_count(imp_graph_shape(n[0].g, n[0].x));
     float *dx[2] = {malloc(count * sizeof(float)), malloc(count * sizeof(float))};
@@ -418,19 +435,25 @@ static void thrifty_equals_kept(void **state) {
 
 /* A Gram matrix that the convolution before it makes, forward and backward, against one of its
  * own: maps of one piece and of several, borders of both kinds, channels that
- * fill no block, a gradient from one side alone. */
+ * fill no block, a gradient from one side alone, a map that is made again as a whole too. */
 static void gram_in_convolution(void **state) {
     static const style_kind kinds[] = {
-        {true, false, 3, 40, 37, 31, IMP_PAD_ZERO, BOTH},
-        {true, false, 3, 64, 70, 301, IMP_PAD_ZERO, BOTH},
-        {true, false, 3, 64, 33, 129, IMP_PAD_REPLICATE, BOTH},
-        {true, false, 1, 16, 64, 128, IMP_PAD_ZERO, BOTH},
-        {true, false, 1, 16, 35, 30, IMP_PAD_REPLICATE, BOTH},
-        {true, false, 4, 100, 5, 140, IMP_PAD_REPLICATE, BOTH},
-        {true, false, 2, 20, 3, 3, IMP_PAD_ZERO, BOTH},
-        {true, false, 3, 40, 37, 31, IMP_PAD_ZERO, STYLE},
-        {true, false, 3, 40, 37, 31, IMP_PAD_ZERO, CONTENT},
-        {true, false, 3, 16, 37, 31, IMP_PAD_ZERO, STYLE},
+        {NET(3, 40, 37, 31)},
+        {NET(3, 64, 70, 301)},
+        {NET(3, 64, 33, 129), .padding = IMP_PAD_REPLICATE},
+        {NET(1, 16, 64, 128)},
+        {NET(1, 16, 35, 30), .padding = IMP_PAD_REPLICATE},
+        {NET(4, 100, 5, 140), .padding = IMP_PAD_REPLICATE},
+        {NET(2, 20, 3, 3)},
+        {NET(3, 40, 70, 301), .losses = STYLE},
+        {NET(3, 40, 37, 31), .losses = CONTENT},
+        {NET(3, 16, 37, 31), .losses = STYLE, .padding = IMP_PAD_REPLICATE},
+        {NET(3, 40, 37, 150), .layout = IMP_PICTURE, .biased = true},
+        {NET(3, 40, 37, 31), .layout = IMP_PICTURE, .padding = IMP_PAD_REPLICATE},
+        {NET(3, 40, 37, 31), .twice = true},
+        {NET(3, 40, 37, 31), .twice = true, .losses = STYLE, .layout = IMP_PICTURE},
+        {NETS(2, 3, 20, 34, 140, 0), .biased = true},
+        {NETS(3, 2, 33, 20, 19, 3)},
     };
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
         style_kind alone = kinds[k];
@@ -459,7 +482,7 @@ static void gram_in_convolution(void **state) {
 /* That one too has the same bits for any number of threads. */
 static void gram_in_convolution_threads(void **state) {
     (void)state;
-    style_kind kind = {true, false, 3, 64, 70, 301, IMP_PAD_ZERO, BOTH};
+    style_kind kind = {NET(3, 64, 70, 301)};
     static const int counts[] = {1, 2, 3, 7};
     static float dx[4][3 * 70 * 301];
     double loss[4];

@@ -21,7 +21,7 @@
  *
  * Builders return ids and make the graph's first error sticky: imp_graph_plan reports
  * it. Outside a graph values are plain float32 N, C, H, W (weights O, I, KH, KW);
- * inside they are blocked by 16 channels: see ARCHITECTURE.md.
+ * inside they are blocked by 16 channels, pictures by 4: see ARCHITECTURE.md.
  */
 #ifndef IMPASTO_NN_H
 #define IMPASTO_NN_H

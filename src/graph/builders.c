@@ -89,8 +89,9 @@ static imp_id add_op(imp_graph *g, const imp_op *op, const void *attr, size_t at
         shapes[i] = g->nodes[in[i]].shape;
         n->gradient |= g->nodes[in[i]].gradient;
     }
-    if (shapes[0].layout == IMP_PICTURE && op != &imp_op_conv2d &&
-        op != &imp_op_total_variation) {
+    bool takes_picture = op == &imp_op_conv2d || op == &imp_op_total_variation;
+    for (size_t i = 0; i < n_in; i++) {
+        if (shapes[i].layout != IMP_PICTURE || (i == 0 && takes_picture)) continue;
         g->status = imp_fail(g->ctx, IMP_ERR_ARG,
             "%s: a picture goes into a convolution or its total variation", op->name);
         return IMP_NONE;

@@ -66,8 +66,8 @@ static bool fuses_pool(const imp_graph *g, const imp_node *pool) {
            imp_conv2d_can_pool(g->ctx, attr, in);
 }
 
-/* The Gram matrix of the first map, the largest, which is then written and read once less in
- * each direction. */
+/* The Gram matrix of a map made from few channels: a network's first, the largest, which is then
+ * written and read once less in each direction. */
 static bool fuses_gram(const imp_graph *g, const imp_node *gram) {
     const imp_node *conv = &g->nodes[gram->in[0]];
     if (gram->op != &imp_op_gram || conv->op != &imp_op_conv2d ||

@@ -49,6 +49,7 @@ static void make_inputs_again(imp_graph *g, const imp_node *n) {
             continue;
         imp_call c = call_of(g, in, true);
         c.y = at(g, in->again);
+        c.gram = NULL; /* it has done its part, and its place may be another's */
         in->op->forward(&c);
         in->made_again = true;
     }

@@ -20,12 +20,17 @@ static size_t terms_of(const imp_shape *w) {
     return w->c * w->h * w->w;
 }
 
-static size_t bands_of(const imp_bands *b) { /* of a sample */
+static size_t band_count(const imp_bands *b) { /* of a sample */
     return b->down * b->across;
 }
 
 static size_t parts_of(const imp_bands *b, bool gram) {
-    return gram ? imp_least(bands_of(b), PARTS) : bands_of(b);
+    return gram ? imp_least(band_count(b), PARTS) : band_count(b);
+}
+
+/* Bytes of a thread's patch: what comes behind it begins a line. */
+static size_t patch_bytes(const imp_bands *b) {
+    return (imp_patch_bytes(b) + 63) & ~(size_t)63;
 }
 
 /* Floats of a band of y, of one panel. */
@@ -36,10 +41,10 @@ static size_t aside_panel(const imp_bands *b) {
 void imp_direct_need(
     const imp_conv_attr *a, const imp_shape *in, const imp_shape *out, imp_need *need) {
     imp_bands b = imp_bands_of(&a->conv, in, out);
-    size_t bytes = imp_patch_bytes(&b) + terms_of(&in[1]) * sizeof(size_t);
+    size_t bytes = patch_bytes(&b) + terms_of(&in[1]) * sizeof(size_t);
     if (a->gram) {
         size_t sums = out->n * parts_of(&b, true) * imp_gram_sums(out) * sizeof(double);
-        bytes += imp_round16(out->c) / 16 * aside_panel(&b) * sizeof(float) + 64;
+        bytes += imp_round16(out->c) / 16 * aside_panel(&b) * sizeof(float);
         if (need->scratch < sums) need->scratch = sums;
     }
     if (need->thread_scratch < bytes) need->thread_scratch = bytes;
@@ -58,10 +63,9 @@ typedef struct space {
 } space;
 
 static space space_of(const job *j, int thread) {
-    bool gram = ((const imp_conv_attr *)j->c->attr)->gram;
     space s = {.patch = imp_call_scratch(j->c, thread)};
-    size_t panels = gram ? imp_round16(j->c->out.c) / 16 : 0;
-    s.aside = s.patch + imp_patch_bytes(&j->bands) / sizeof(float);
+    size_t panels = j->c->gram ? imp_round16(j->c->out.c) / 16 : 0;
+    s.aside = s.patch + patch_bytes(&j->bands) / sizeof(float);
     s.offset = (size_t *)(void *)(s.aside + panels * aside_panel(&j->bands));
     return s;
 }
@@ -94,24 +98,23 @@ static void make_band(
         d.init = c->x[2] ? c->x[2] + panel * 16 : NULL;
         d.y = c->y + pixel * 16;
         d.mask = a->relu && c->saved ? (uint16_t *)c->saved + pixel : NULL;
-        d.aside = a->gram ? s->aside + panel * aside_panel(b) : NULL;
+        d.aside = c->gram ? s->aside + panel * aside_panel(b) : NULL;
         c->ctx->kernels->direct(&d);
     }
-    if (a->gram)
+    if (c->gram)
         imp_gram_sum(
             c->ctx->kernels, y, s->aside, aside_panel(b), d.lines * d.count, sums);
 }
 
 static void bands_task(void *arg, size_t task, int thread) {
     const job *j = arg;
-    const imp_conv_attr *a = j->c->attr;
     space s = space_of(j, thread);
-    size_t n = task / j->parts, part = task % j->parts, all = bands_of(&j->bands);
+    size_t n = task / j->parts, part = task % j->parts, all = band_count(&j->bands);
     for (size_t r = 0; r < terms_of(&j->c->in[1]); r++)
         s.offset[r] = imp_patch_offset(&j->bands, r);
-    size_t numbers = a->gram ? imp_gram_sums(&j->c->out) : 0;
+    size_t numbers = j->c->gram ? imp_gram_sums(&j->c->out) : 0;
     double *sums = (double *)j->c->scratch + task * numbers;
-    if (a->gram) memset(sums, 0, numbers * sizeof *sums);
+    if (numbers) memset(sums, 0, numbers * sizeof *sums);
     for (size_t band = part * all / j->parts; band < (part + 1) * all / j->parts;
          band++)
         make_band(j, n, band, &s, sums);
@@ -120,7 +123,7 @@ static void bands_task(void *arg, size_t task, int thread) {
 void imp_direct_forward(const imp_call *c) {
     const imp_conv_attr *a = c->attr;
     job j = {c, imp_bands_of(&a->conv, c->in, &c->out), 0};
-    j.parts = parts_of(&j.bands, a->gram);
+    j.parts = parts_of(&j.bands, c->gram != NULL);
     imp_parallel(c->ctx, c->out.n * j.parts, bands_task, &j);
-    if (a->gram) imp_gram_join(c->ctx, &c->out, j.parts, c->scratch, c->gram);
+    if (c->gram) imp_gram_join(c->ctx, &c->out, j.parts, c->scratch, c->gram);
 }

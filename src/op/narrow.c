@@ -150,7 +150,7 @@ static const float *next_row(const job *j, const piece *p, size_t i) {
 /* --- with a Gram matrix --- */
 
 /* The part of X under the rows of Y that a piece copies. */
-static imp_bands bands_of(const job *j, const piece *p) {
+static imp_bands patch_of(const job *j, const piece *p) {
     const imp_call *c = j->call;
     span s = span_of(j, p);
     return (imp_bands){.conv = &((const imp_conv_attr *)c->attr)->conv,
@@ -161,7 +161,7 @@ static imp_bands bands_of(const job *j, const piece *p) {
 }
 
 static void copy_x(const job *j, const piece *p, const space *s) {
-    imp_bands b = bands_of(j, p);
+    imp_bands b = patch_of(j, p);
     const imp_call *c = j->call;
     ptrdiff_t first = (ptrdiff_t)p->row + j->origin;
     size_t top = clamp(first, j->h), end = clamp(first + (ptrdiff_t)p->rows + 2, j->h);
@@ -175,7 +175,7 @@ static void copy_x(const job *j, const piece *p, const space *s) {
 /* Row h of Y, where the piece has columns of it, and its mask. */
 static void make_row(const job *j, const piece *p, size_t h, const space *s) {
     const imp_call *c = j->call;
-    imp_bands b = bands_of(j, p);
+    imp_bands b = patch_of(j, p);
     size_t top = clamp((ptrdiff_t)p->row + j->origin, j->h);
     imp_direct d = {.lines = 1,
         .count = b.wide - 2,

@@ -23,8 +23,8 @@ typedef struct imp_need {
     size_t thread_scratch;   /* bytes for one call, for each thread */
 } imp_need;
 
-/* One fast call. x, y, dy, dx are blocked maps (weights: blocked weights), aligned to 64,
- * tails zero: an op reads tails as zero and must write them as zero. */
+/* One fast call. x, y, dy, dx are blocked maps (weights: blocked weights; x[0], dx[0] may be a
+ * picture), aligned to 64, tails zero: an op reads tails as zero and must write them as zero. */
 typedef struct imp_call {
     imp_ctx *ctx;
     const void *attr;
@@ -33,12 +33,13 @@ typedef struct imp_call {
     const float
         *x[IMP_MAX_INPUTS];    /* values of the inputs; NULL: absent, or not kept */
     float *y;                  /* forward: to be written; backward: kept, or NULL */
-    float *dy;                 /* backward: may be destroyed */
+    float *dy;                 /* backward: may be destroyed; NULL: none (see gram) */
     float *dx[IMP_MAX_INPUTS]; /* backward: NULL where not wanted */
     bool add[IMP_MAX_INPUTS];  /* dx[i] += (else =) */
     double *loss;              /* an op whose out is one number puts it here */
     double dloss;              /* backward of such an op: the loss's weight */
-    float *gram;        /* of a convolution that has gram: the Gram matrix of y, */
+    float *gram; /* of a convolution that has gram: the Gram matrix of y; forward:
+                         * NULL: not wanted again */
     const float *dgram; /* and its gradient; NULL: it has none */
     void *saved, *scratch;
     char *thread_scratch; /* thread t has [t * thread_bytes, (t+1) * thread_bytes) */

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#define PATCH_FLOATS ((size_t)1 << 15) /* 128 KiB */
+#define BAND_FLOATS  ((size_t)1 << 15) /* under a band, at 16 a pixel: 128 KiB, or 32 */
 #define BAND_COLUMNS ((size_t)256)
 
 size_t imp_patch_lanes(const imp_shape *x) {
@@ -16,7 +16,7 @@ imp_bands imp_bands_of(const imp_conv *a, const imp_shape *in, const imp_shape *
     b.across = imp_divide_up(out->w, BAND_COLUMNS);
     b.columns = imp_divide_up(out->w, b.across);
     b.wide = (b.columns - 1) * a->stride + b.w->w;
-    size_t fit = PATCH_FLOATS / (b.wide * 16); /* rows of a patch */
+    size_t fit = BAND_FLOATS / (b.wide * 16); /* rows of a patch */
     size_t most = fit > b.w->h ? (fit - b.w->h) / a->stride + 1 : 1;
     b.down = imp_divide_up(out->h, most);
     b.rows = imp_divide_up(out->h, b.down);

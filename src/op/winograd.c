@@ -70,7 +70,7 @@ size_t imp_winograd_tile(const imp_ctx *ctx, const imp_winograd *p) {
     return best;
 }
 
-/* U is made first where it is no larger than V would be. */
+/* U is made first where it is no larger than V would be, and not large. */
 static bool few_weights(const job *j) {
     return j->planes * j->c * j->k * 256 <= FEW_FLOATS && j->k * 16 <= j->all;
 }
