@@ -240,10 +240,11 @@ static void outer(void **state) {
 #define NARROW_PANELS 3
 #define NARROW_STEP   (64 + IMP_NARROW_SLACK) /* pixels of a row */
 
-static void check_narrow_gradient(size_t count, size_t channels, bool add) {
+static void check_narrow_gradient(
+    size_t count, size_t channels, size_t lanes, bool add) {
     const float *dy = numbers(9 * NARROW_PANELS * NARROW_STEP * 16, 44),
                 *w = numbers(NARROW_PANELS * channels * 9 * 16, 45),
-                *old = numbers(count * 16, 46);
+                *old = numbers(count * lanes, 46);
     imp_narrow_gradient n = {.count = count,
         .channels = channels,
         .taps = 9,
@@ -251,14 +252,16 @@ static void check_narrow_gradient(size_t count, size_t channels, bool add) {
         .w = w,
         .tap_panel = NARROW_STEP * 16,
         .w_panel = channels * 9 * 16,
+        .dx_lanes = lanes,
         .add = add};
     for (size_t t = 0; t < 9; t++) n.tap[t] = dy + t * NARROW_PANELS * n.tap_panel;
     const void *results[MAX_LEVELS];
     for (size_t level = 0; level < n_levels; level++) {
-        n.dx = add ? copy(count * 16, old) : get_rubbish(count * 16 * sizeof *n.dx);
+        n.dx =
+            add ? copy(count * lanes, old) : get_rubbish(count * lanes * sizeof *n.dx);
         levels[level]->narrow_gradient(&n);
-        for (size_t i = 0; i < count * 16; i++) {
-            size_t j = i / 16, c = i % 16;
+        for (size_t i = 0; i < count * lanes; i++) {
+            size_t j = i / lanes, c = i % lanes;
             double sum = add ? (double)old[i] : 0, size = fabs(sum);
             for (size_t k = 0; c < channels && k < NARROW_PANELS * 9 * 16; k++) {
                 size_t q = k / 144, t = k / 16 % 9, o = k % 16;
@@ -272,7 +275,7 @@ static void check_narrow_gradient(size_t count, size_t channels, bool add) {
         }
         results[level] = n.dx;
         assert_level_bits(
-            "narrow_gradient", level, false, results, count * 16 * sizeof *n.dx);
+            "narrow_gradient", level, false, results, count * lanes * sizeof *n.dx);
     }
     release_all();
 }
@@ -282,7 +285,10 @@ static void narrow(void **state) {
     static const size_t counts[] = {1, 2, 3, 5, 12, 13, 14, 29, 64};
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
         for (size_t c = 1; c <= IMP_NARROW_CHANNELS; c++)
-            for (int add = 0; add < 2; add++) check_narrow_gradient(counts[i], c, add);
+            for (int add = 0; add < 2; add++) {
+                check_narrow_gradient(counts[i], c, IMP_LANES, add);
+                check_narrow_gradient(counts[i], c, IMP_PICTURE_LANES, add);
+            }
 }
 
 /* --- ReLU and its mask --- */

@@ -112,9 +112,12 @@ static void bands_task(void *arg, size_t task, int thread) {
     size_t n = task / j->parts, part = task % j->parts, all = band_count(&j->bands);
     for (size_t r = 0; r < terms_of(&j->c->in[1]); r++)
         s.offset[r] = imp_patch_offset(&j->bands, r);
-    size_t numbers = j->c->gram ? imp_gram_sums(&j->c->out) : 0;
-    double *sums = (double *)j->c->scratch + task * numbers;
-    if (numbers) memset(sums, 0, numbers * sizeof *sums);
+    double *sums = NULL;
+    if (j->c->gram) {
+        size_t numbers = imp_gram_sums(&j->c->out);
+        sums = (double *)j->c->scratch + task * numbers;
+        memset(sums, 0, numbers * sizeof *sums);
+    }
     for (size_t band = part * all / j->parts; band < (part + 1) * all / j->parts;
          band++)
         make_band(j, n, band, &s, sums);
