@@ -489,14 +489,17 @@ static void input_gradient_winograd(const imp_call *c, imp_winograd *w, bool mas
 /* masked: dY has been masked already. */
 static void input_gradient_narrow(const imp_call *c, bool masked) {
     const imp_conv_attr *a = c->attr;
-    bool replicate = a->conv.padding == IMP_PAD_REPLICATE;
-    /* What the gradient itself takes of the scratch lies before it. */
+    const uint16_t *mask = a->relu && !masked ? c->saved : NULL;
+    if (a->conv.padding == IMP_PAD_ZERO) {
+        imp_narrow_backward(c, mask, c->dx[0], c->add[0]);
+        return;
+    }
+    /* The border's pixels lie behind what the gradient itself takes of the scratch. */
     imp_need need = {0};
     imp_narrow_need(a, c->in, &need);
     float *padded = (float *)((char *)c->scratch + need.scratch);
-    imp_narrow_backward(c, a->relu && !masked ? c->saved : NULL,
-        replicate ? padded : c->dx[0], !replicate && c->add[0]);
-    if (replicate) fold_border(c, padded);
+    imp_narrow_backward(c, mask, padded, false);
+    fold_border(c, padded);
 }
 
 /* Where the weights are frozen, dY is masked, and that of a pooled convolution unpooled, on the
