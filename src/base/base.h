@@ -67,9 +67,6 @@ static inline size_t imp_round16(size_t n) {
 static inline size_t imp_lanes(const imp_shape *s) {
     return s->layout == IMP_PICTURE ? IMP_PICTURE_LANES : IMP_LANES;
 }
-static inline size_t imp_round64(size_t n) {
-    return (n + 63) & ~(size_t)63;
-}
 /* Offset of element (n, c, h, w) in the blocked layout N, C/16, H, W, 16. */
 static inline size_t imp_map_offset(
     const imp_shape *s, size_t n, size_t c, size_t h, size_t w) {

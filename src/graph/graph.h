@@ -7,9 +7,6 @@
 
 #include "op/op.h"
 
-/* A node runs forward; backward; and forward once more where its value is made again. */
-enum { IMP_RUN_FORWARD, IMP_RUN_BACKWARD, IMP_RUN_AGAIN, IMP_RUN_KINDS };
-
 typedef struct imp_node {
     const imp_op *op; /* NULL: an input or a parameter */
     _Alignas(max_align_t) unsigned char attr[IMP_MAX_ATTR];
@@ -39,7 +36,6 @@ typedef struct imp_node {
     /* placed by the plan, in bytes from the block's start; SIZE_MAX: not there.
      * again: where the value is made a second time for backward, instead of being kept */
     size_t value, again, grad, saved;
-    size_t scratch[IMP_RUN_KINDS]; /* of each of its runs; 0: it wants none */
 } imp_node;
 
 struct imp_graph {
@@ -52,6 +48,8 @@ struct imp_graph {
     size_t *order; /* nodes as they run: forward_runs of them, then the backward runs */
     size_t forward_runs, runs;
     size_t bytes;
+    size_t scratch_at, scratch;          /* offset and size */
+    size_t thread_scratch, thread_bytes; /* for each thread: asked, and rounded up */
     char *block;
 };
 

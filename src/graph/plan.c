@@ -7,8 +7,8 @@
  * value, backward the smallest gradients. So a Gram matrix and its loss follow their map at
  * once; and on the way back their gradient comes just before that of the map's other reader.
  *
- * Time runs over that order: the forward runs, then the backward ones. Scratch lives for a single
- * run. What never lives at the same time may share memory: largest first, each at the lowest place that is free for
+ * Time runs over that order: the forward runs, then the backward ones. What never lives at
+ * the same time may share memory: largest first, each at the lowest place that is free for
  * its life (Greedy by Size for Offset Calculation, Pisarchyk & Lee 2020).
  */
 #include "graph/plan.h"
@@ -46,6 +46,7 @@ static void find_active(imp_graph *g, bool backward) {
 
 /* What each operation needs of memory, given the gradients wanted of it. */
 static void find_needs(imp_graph *g) {
+    g->scratch = g->thread_scratch = 0;
     for (size_t j = 0; j < g->count; j++) {
         imp_node *n = &g->nodes[j];
         if (!n->op || n->fused || n->maker != IMP_NONE) continue;
@@ -56,6 +57,9 @@ static void find_needs(imp_graph *g) {
             if (n->active && g->nodes[n->in[i]].gradient) want |= 1u << i;
         }
         n->need = n->op->need(g->ctx, n->attr, in, &n->shape, want);
+        if (n->need.scratch > g->scratch) g->scratch = n->need.scratch;
+        if (n->need.thread_scratch > g->thread_scratch)
+            g->thread_scratch = n->need.thread_scratch;
     }
 }
 
@@ -142,7 +146,8 @@ static imp_status find_order(imp_graph *g) {
 /* --- lives --- */
 
 static size_t add_life(plan *p, size_t size, size_t start, size_t end, size_t *place) {
-    p->lives[p->count] = (life){imp_round64(size), start, end, place, 0, p->count};
+    p->lives[p->count] =
+        (life){(size + 63) & ~(size_t)63, start, end, place, 0, p->count};
     return p->count++;
 }
 
@@ -265,21 +270,6 @@ static void add_saved(plan *p, size_t i) {
         n->active ? n->backward_time : n->forward_time, &n->saved);
 }
 
-/* Scratch lives for one run. */
-static void add_scratch(plan *p, size_t i) {
-    imp_graph *g = p->g;
-    imp_node *n = &g->nodes[i];
-    for (int k = 0; k < IMP_RUN_KINDS; k++) n->scratch[k] = 0;
-    size_t bytes = imp_round64(n->need.scratch) + imp_round64(n->need.thread_scratch) *
-                                                      (size_t)imp_ctx_threads(g->ctx);
-    if (!bytes || !runs(n, false)) return;
-    size_t time[IMP_RUN_KINDS] = {n->forward_time, n->backward_time, 0};
-    bool wanted[IMP_RUN_KINDS] = {true, n->active, p->late[i] != p->early[i]};
-    if (wanted[IMP_RUN_AGAIN]) time[IMP_RUN_AGAIN] = reads(g, i, true).first;
-    for (int k = 0; k < IMP_RUN_KINDS; k++)
-        if (wanted[k]) add_life(p, bytes, time[k], time[k], &n->scratch[k]);
-}
-
 static int larger_first(const void *a, const void *b) {
     const life *x = a, *y = b;
     if (x->size != y->size) return x->size < y->size ? 1 : -1;
@@ -326,7 +316,10 @@ static imp_status place_all(plan *p) {
         imp_node *n = &g->nodes[i];
         if (n->gradient_at_value) n->grad = n->again != SIZE_MAX ? n->again : n->value;
     }
-    g->bytes = top;
+    g->scratch_at = top;
+    g->thread_bytes = (g->thread_scratch + 63) & ~(size_t)63;
+    g->bytes = top + ((g->scratch + 63) & ~(size_t)63) +
+               g->thread_bytes * (size_t)imp_ctx_threads(g->ctx);
     return IMP_OK;
 }
 
@@ -339,7 +332,6 @@ static void add_lives(plan *p) {
     for (size_t i = 0; i < g->count; i++) {
         add_gradient(p, i);
         add_saved(p, i);
-        add_scratch(p, i);
     }
 }
 
@@ -355,7 +347,7 @@ imp_status imp_graph_estimate(imp_graph *g, bool backward) {
     imp_status s = find_order(g);
     if (s) return s;
     plan p = {.g = g};
-    p.lives = calloc((4 + IMP_RUN_KINDS) * g->count + 1, sizeof *p.lives);
+    p.lives = calloc(4 * g->count + 1, sizeof *p.lives);
     p.early = calloc(2 * g->count + 1, sizeof *p.early);
     p.late = p.early + g->count;
     if (!p.lives || !p.early)

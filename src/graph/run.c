@@ -17,9 +17,7 @@ static const float *value_of(const imp_graph *g, imp_id id, bool backward) {
     return at(g, backward && n->again != SIZE_MAX ? n->again : n->value);
 }
 
-static imp_call call_of(imp_graph *g, imp_node *n, int kind) {
-    bool backward = kind != IMP_RUN_FORWARD;
-    char *scratch = g->block + n->scratch[kind];
+static imp_call call_of(imp_graph *g, imp_node *n, bool backward) {
     imp_call c = {.ctx = g->ctx,
         .attr = n->attr,
         .n_in = n->n_in,
@@ -28,9 +26,9 @@ static imp_call call_of(imp_graph *g, imp_node *n, int kind) {
         .loss = &n->loss,
         .dloss = n->weight,
         .saved = at(g, n->saved),
-        .scratch = scratch,
-        .thread_scratch = scratch + imp_round64(n->need.scratch),
-        .thread_bytes = imp_round64(n->need.thread_scratch)};
+        .scratch = g->block + g->scratch_at,
+        .thread_scratch = g->block + g->scratch_at + ((g->scratch + 63) & ~(size_t)63),
+        .thread_bytes = g->thread_bytes};
     if (n->gram != IMP_NONE) {
         c.gram = at(g, g->nodes[n->gram].value);
         c.dgram = at(g, g->nodes[n->gram].grad);
@@ -49,7 +47,7 @@ static void make_inputs_again(imp_graph *g, const imp_node *n) {
         if (in->again == SIZE_MAX || in->made_again ||
             !(n->need.backward_reads >> k & 1u))
             continue;
-        imp_call c = call_of(g, in, IMP_RUN_AGAIN);
+        imp_call c = call_of(g, in, true);
         c.y = at(g, in->again);
         c.gram = NULL; /* it has done its part, and its place may be another's */
         in->op->forward(&c);
@@ -59,7 +57,7 @@ static void make_inputs_again(imp_graph *g, const imp_node *n) {
 
 static void run_backward(imp_graph *g, imp_node *n) {
     make_inputs_again(g, n);
-    imp_call c = call_of(g, n, IMP_RUN_BACKWARD);
+    imp_call c = call_of(g, n, true);
     c.dy = at(g, n->grad);
     for (size_t k = 0; k < n->n_in; k++) {
         imp_node *in = &g->nodes[n->in[k]];
@@ -78,7 +76,7 @@ void imp_graph_run(imp_graph *g, size_t r) {
     if (r >= g->forward_runs) {
         run_backward(g, n);
     } else {
-        imp_call c = call_of(g, n, IMP_RUN_FORWARD);
+        imp_call c = call_of(g, n, false);
         n->op->forward(&c);
     }
 }
