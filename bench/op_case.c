@@ -43,7 +43,7 @@ imp_status op_case_want(op_case *c, unsigned want) {
     for (size_t i = 0; i < k->n_in && !s; i++)
         if (want >> i & 1u)
             s = get(c->ctx, &k->dx[i], imp_blocked_count(k->in[i]) * sizeof(float));
-    k->thread_bytes = (need.thread_scratch + 63) & ~(size_t)63;
+    k->thread_bytes = imp_round64(need.thread_scratch);
     if (!s) s = get(c->ctx, &k->saved, need.saved);
     if (!s) s = get(c->ctx, &k->scratch, need.scratch);
     if (!s)

@@ -143,7 +143,7 @@ static inline fast_result fast_run(
     const imp_op *op = t->op;
     fast_result r = {.loss = (double)NAN};
     imp_need need = op->need(ctx, t->attr, t->in, &t->out, want);
-    size_t thread_bytes = (need.thread_scratch + 63) & ~(size_t)63;
+    size_t thread_bytes = imp_round64(need.thread_scratch);
     size_t threads = (size_t)imp_ctx_threads(ctx),
            y_bytes = imp_blocked_count(t->out) * sizeof(float);
     imp_call c = {.ctx = ctx,

@@ -447,7 +447,7 @@ typedef struct step {
 
 static void step_forward(imp_ctx *ctx, step *s) {
     imp_need need = s->op->need(ctx, s->attr, s->in, &s->out, 1);
-    size_t thread_bytes = (need.thread_scratch + 63) & ~(size_t)63;
+    size_t thread_bytes = imp_round64(need.thread_scratch);
     s->y = get_rubbish(imp_blocked_count(s->out) * sizeof(float));
     s->dx = get_rubbish(imp_blocked_count(s->in[0]) * sizeof(float));
     s->call = (imp_call){.ctx = ctx,

@@ -61,6 +61,9 @@ void imp_release(void *p);
 static inline size_t imp_round16(size_t n) {
     return (n + 15) & ~(size_t)15;
 }
+static inline size_t imp_round64(size_t n) { /* bytes to whole lines of the cache */
+    return (n + 63) & ~(size_t)63;
+}
 /* Channels of a picture, at most: floats of its pixel. */
 #define IMP_PICTURE_LANES 4
 /* Floats from pixel to pixel of a block. */

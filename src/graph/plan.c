@@ -146,8 +146,7 @@ static imp_status find_order(imp_graph *g) {
 /* --- lives --- */
 
 static size_t add_life(plan *p, size_t size, size_t start, size_t end, size_t *place) {
-    p->lives[p->count] =
-        (life){(size + 63) & ~(size_t)63, start, end, place, 0, p->count};
+    p->lives[p->count] = (life){imp_round64(size), start, end, place, 0, p->count};
     return p->count++;
 }
 
@@ -317,8 +316,8 @@ static imp_status place_all(plan *p) {
         if (n->gradient_at_value) n->grad = n->again != SIZE_MAX ? n->again : n->value;
     }
     g->scratch_at = top;
-    g->thread_bytes = (g->thread_scratch + 63) & ~(size_t)63;
-    g->bytes = top + ((g->scratch + 63) & ~(size_t)63) +
+    g->thread_bytes = imp_round64(g->thread_scratch);
+    g->bytes = top + imp_round64(g->scratch) +
                g->thread_bytes * (size_t)imp_ctx_threads(g->ctx);
     return IMP_OK;
 }

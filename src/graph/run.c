@@ -27,7 +27,7 @@ static imp_call call_of(imp_graph *g, imp_node *n, bool backward) {
         .dloss = n->weight,
         .saved = at(g, n->saved),
         .scratch = g->block + g->scratch_at,
-        .thread_scratch = g->block + g->scratch_at + ((g->scratch + 63) & ~(size_t)63),
+        .thread_scratch = g->block + g->scratch_at + imp_round64(g->scratch),
         .thread_bytes = g->thread_bytes};
     if (n->gram != IMP_NONE) {
         c.gram = at(g, g->nodes[n->gram].value);

@@ -30,7 +30,7 @@ static size_t parts_of(const imp_bands *b, bool gram) {
 
 /* Bytes of a thread's patch: what comes behind it begins a line. */
 static size_t patch_bytes(const imp_bands *b) {
-    return (imp_patch_bytes(b) + 63) & ~(size_t)63;
+    return imp_round64(imp_patch_bytes(b));
 }
 
 /* Floats of a band of y, of one panel. */

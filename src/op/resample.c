@@ -148,12 +148,8 @@ static size_t band_width_transposed(size_t n, size_t m) {
     return imp_least(width, m);
 }
 
-static size_t round64(size_t n) {
-    return (n + 63) & ~(size_t)63;
-}
-
 static size_t band_bytes(size_t m, size_t width) {
-    return round64(m * (2 * sizeof(size_t) + width * sizeof(float)));
+    return imp_round64(m * (2 * sizeof(size_t) + width * sizeof(float)));
 }
 
 static band band_in(void *memory, size_t n, size_t m, size_t width) {

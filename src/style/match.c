@@ -342,7 +342,7 @@ imp_status imp_match_replace(imp_ctx *ctx, const imp_match *m, float *const *map
     size_t places, const uint8_t *region) {
     float *bias[IMP_STYLE_MAX_SOURCES] = {0};
     search s = {.ctx = ctx, .m = m, .maps = maps, .places = places, .region = region};
-    s.thread_bytes = (sizeof(block_scratch) + 63) & ~(size_t)63;
+    s.thread_bytes = imp_round64(sizeof(block_scratch));
     imp_status status = find_biases(&s, bias);
     if (!status) {
         s.scratch = imp_alloc(s.thread_bytes * (size_t)imp_threads_count(ctx->threads));
