@@ -120,16 +120,32 @@ static int check_output(app_painting *p) {
 
 /* --- the work --- */
 
+static bool given(const app_painting *p, const char *option) {
+    return app_given(p->command, p->v, app_find_option(p->command, option));
+}
+
+/* What the network makes of the options. */
+static void suit_options(app_painting *p) {
+    imp_model_info info = imp_model_describe(p->model.model);
+    if (info.random) {
+        app_note("model %s: random features find colour and texture, not strokes",
+            app_model_name(&p->model));
+        /* They do not bring back what a smaller scale has lost of the content. */
+        if (!given(p, "first-size")) p->options.first_size = 0;
+    }
+    if (info.student) return;
+    if (given(p, "turn") && p->options.turn > 0 && !p->v->like)
+        app_note("--turn is for a network that has learnt from a larger one: not used "
+                 "with %s",
+            app_model_name(&p->model));
+    p->options.turn = 0;
+}
+
 static int open_model(app_painting *p) {
     if (p->model.model) return 0;
     int status = app_model_open_for(p->ctx, &p->model, &p->options);
-    if (status || !imp_model_describe(p->model.model).random) return status;
-    app_note("model %s: random features find colour and texture, not strokes",
-        app_model_name(&p->model));
-    /* They do not bring back what a smaller scale has lost of the content. */
-    if (!app_given(p->command, p->v, app_find_option(p->command, "first-size")))
-        p->options.first_size = 0;
-    return 0;
+    if (!status) suit_options(p);
+    return status;
 }
 
 static int paint(app_painting *p) {

@@ -132,6 +132,8 @@ static void tell_objective(const imp_style_options *o) {
     else
         app_result(
             "optimiser  lbfgs, history %zu, %zu iterations", o->history, o->iterations);
+    if (o->turn)
+        app_result("turns      the network, about every %zu iterations", o->turn);
 }
 
 void app_plan_tell(const app_painting *p) {

@@ -29,6 +29,7 @@ static const field fields[] = {
     {"scale-iterations", AT(scale_iterations), 0},
     {"tolerance", AT(tolerance), 0},
     {"rematch", AT(rematch), 0},
+    {"turn", AT(turn), 0},
     {"optimizer", AT(optimizer), IMP_ADAM},
     {"history", AT(history), 0},
     {"precondition", AT(precondition), 0},

@@ -18,8 +18,8 @@ typedef struct app_stylize_values {
     app_common common;
     const char *output, *preview, *like, *model, *preset, *init;
     app_box size, output_size;
-    size_t style_size, first_size, iterations, scale_iterations, rematch, history;
-    size_t save_every, quality;
+    size_t style_size, first_size, iterations, scale_iterations, rematch, turn;
+    size_t history, save_every, quality;
     int objective, optimizer, pooling, padding, keep_colors, depth;
     double style_scale, tolerance, precondition, rate, content_weight, style_weight,
         tv_weight, range_weight;

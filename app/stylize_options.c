@@ -235,6 +235,17 @@ const app_option app_stylize_options[] = {
         .value = "N",
         .otherwise = "by preset",
         .help = "nearest: match anew every N iterations; 0: once a scale"},
+    {.name = "turn",
+        .type = APP_COUNT,
+        .offset = AT(turn),
+        .low = 0,
+        .high = 1000000,
+        .value = "N",
+        .otherwise = "by preset",
+        .help =
+            "a network that has learnt from a larger one, as builtin has, sees all "
+            "pictures mirrored or turned otherwise every N iterations, and so more; "
+            "0: never; others never do"},
     {.name = "keep-colors",
         .type = APP_CHOICE,
         .offset = AT(keep_colors),

@@ -197,14 +197,15 @@ static void assert_nearest(const picture_maps *query, const float *found,
 
 /* --- our own --- */
 
-/* Add the paintings and replace the columns of a copy of query, by this many threads.
- * */
+/* Add the paintings and replace the columns of a copy of query, by this many threads; once more
+ * with the places that were found, which changes no bit. */
 static float *replace(int threads, const picture_maps *query, const painting *paintings,
     bool *const *inside, size_t n, const uint8_t *region) {
     imp_ctx *c;
     imp_ctx_options options = {.threads = threads};
     imp_match m;
     float *maps[MAX_LAYERS];
+    uint32_t *places = malloc(n * query->places * sizeof *places);
     assert_int_equal(imp_ctx_new(&c, &options), IMP_OK);
     imp_match_init(&m, query->channels, query->n_layers);
     for (size_t k = 0; k < n; k++)
@@ -213,17 +214,26 @@ static float *replace(int threads, const picture_maps *query, const painting *pa
                 paintings[k].maps->places, inside[k], paintings[k].region,
                 paintings[k].share),
             IMP_OK);
-    for (size_t l = 0; l < query->n_layers; l++) {
-        size_t bytes = imp_blocked_count(map_shape(query, l)) * sizeof(float);
-        maps[l] = malloc(bytes);
-        memcpy(maps[l], query->blocked[l], bytes);
+    float *found[2];
+    for (int known = 0; known < 2; known++) {
+        for (size_t l = 0; l < query->n_layers; l++) {
+            size_t bytes = imp_blocked_count(map_shape(query, l)) * sizeof(float);
+            maps[l] = malloc(bytes);
+            memcpy(maps[l], query->blocked[l], bytes);
+        }
+        assert_int_equal(
+            imp_match_replace(c, &m, maps, query->places, region, places, known),
+            IMP_OK);
+        found[known] = plain_of(query, maps);
+        for (size_t l = 0; l < query->n_layers; l++) free(maps[l]);
     }
-    assert_int_equal(imp_match_replace(c, &m, maps, query->places, region), IMP_OK);
-    float *found = plain_of(query, maps);
-    for (size_t l = 0; l < query->n_layers; l++) free(maps[l]);
+    assert_memory_equal(
+        found[0], found[1], query->depth * query->places * sizeof(float));
+    free(found[1]);
+    free(places);
     imp_match_free(&m);
     imp_ctx_free(c);
-    return found;
+    return found[0];
 }
 
 /* The places that a painting is asked for: all, or those inside; thinned out. */
@@ -273,6 +283,36 @@ static void one_painting(void **state) {
         maps_free(&query);
         maps_free(&maps);
     }
+}
+
+/* Places that are known are taken, not searched for: here every second one, from the last. */
+static void known_places(void **state) {
+    (void)state;
+    static const size_t channels[] = {6, 20};
+    picture_maps query = make_maps(channels, 2, 20, 1);
+    picture_maps maps = make_maps(channels, 2, 40, 2);
+    uint32_t places[20];
+    imp_match m;
+    imp_ctx *c;
+    assert_int_equal(imp_ctx_new(&c, NULL), IMP_OK);
+    imp_match_init(&m, channels, 2);
+    assert_int_equal(
+        imp_match_add(c, &m, (const float *const *)maps.blocked, 40, NULL, 0, 1),
+        IMP_OK);
+    for (uint32_t i = 0; i < 20; i++) places[i] = 39 - 2 * i;
+    assert_int_equal(
+        imp_match_replace(c, &m, query.blocked, 20, NULL, places, true), IMP_OK);
+    float *found = plain_of(&query, query.blocked);
+    for (size_t r = 0; r < query.depth; r++)
+        for (size_t i = 0; i < 20; i++) {
+            double expected = (double)maps.plain[r * 40 + 39 - 2 * i];
+            assert_true(fabs((double)found[r * 20 + i] - expected) <= 1e-4);
+        }
+    free(found);
+    imp_match_free(&m);
+    imp_ctx_free(c);
+    maps_free(&query);
+    maps_free(&maps);
 }
 
 /* Two places inside of the mask, unlike most of the picture: what fills up their panel
@@ -420,6 +460,7 @@ static void black_mask(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_painting),
+        cmocka_unit_test(known_places),
         cmocka_unit_test(few_places),
         cmocka_unit_test(regions),
         cmocka_unit_test(thinned),

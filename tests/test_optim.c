@@ -361,6 +361,50 @@ static void lbfgs_preconditioned(void **state) {
     free(y);
 }
 
+/* sum c(i) (x(i) - 2)^2: bends as the other does. */
+static double moved_quadratic(void *user, const float *x, float *g) {
+    problem *p = user;
+    double f = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        double c = pow(10, 4.0 * (double)i / (double)p->n), d = (double)x[i] - 2;
+        f += c * d * d;
+        g[i] = (float)(2 * c * d);
+    }
+    return f;
+}
+
+/* Another loss: its value counts from the first step on, and what is known of how the one before
+ * bends leads farther than to begin anew. */
+static void lbfgs_renewed(void **state) {
+    (void)state;
+    enum { N = 50, STEPS = 12 };
+    double losses[2];
+    for (int fresh = 0; fresh < 2; fresh++) {
+        problem p = {.n = N};
+        imp_lbfgs *o;
+        float x[N] = {0}, g[N];
+        double loss;
+        assert_int_equal(imp_lbfgs_new(ctx, &o, N, 20), IMP_OK);
+        for (int i = 0; i < 40; i++)
+            assert_int_equal(imp_lbfgs_step(o, x, quadratic, &p, &loss), IMP_OK);
+        double before = moved_quadratic(&p, x, g);
+        if (fresh) {
+            imp_lbfgs_free(o);
+            assert_int_equal(imp_lbfgs_new(ctx, &o, N, 20), IMP_OK);
+        } else
+            imp_lbfgs_renew(o);
+        for (int i = 0; i < STEPS; i++) {
+            assert_int_equal(imp_lbfgs_step(o, x, moved_quadratic, &p, &loss), IMP_OK);
+            assert_true(loss < before);
+            before = loss;
+        }
+        assert_true(loss == moved_quadratic(&p, x, g));
+        losses[fresh] = loss;
+        imp_lbfgs_free(o);
+    }
+    if (!(losses[0] < 0.5 * losses[1])) fail_msg("%g, %g", losses[0], losses[1]);
+}
+
 static void lbfgs_same_bits(void **state) {
     (void)state;
     problem p = {.n = 50003};
@@ -433,8 +477,9 @@ int main(void) {
         cmocka_unit_test(adam_corrects_bias), cmocka_unit_test(any_count),
         cmocka_unit_test(bad_options), cmocka_unit_test(lbfgs_follows_oracle),
         cmocka_unit_test(lbfgs_rosenbrock), cmocka_unit_test(lbfgs_quadratic),
-        cmocka_unit_test(lbfgs_preconditioned), cmocka_unit_test(lbfgs_same_bits),
-        cmocka_unit_test(lbfgs_not_a_number), cmocka_unit_test(lbfgs_no_way_down)};
+        cmocka_unit_test(lbfgs_preconditioned), cmocka_unit_test(lbfgs_renewed),
+        cmocka_unit_test(lbfgs_same_bits), cmocka_unit_test(lbfgs_not_a_number),
+        cmocka_unit_test(lbfgs_no_way_down)};
     for (size_t i = 0; i < 3; i++) {
         imp_ctx_options options = {.threads = threads[i]};
         if (imp_ctx_new(&contexts[i], &options)) return 1;

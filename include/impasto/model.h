@@ -43,6 +43,7 @@ typedef struct imp_model_info {
     size_t classes;    /* 0: features alone */
     size_t parameters; /* numbers */
     bool random;       /* seeded random features, not trained */
+    bool student; /* has learnt the features of a larger one (train.h): it sees less */
     imp_input_spec input;
 } imp_model_info;
 

@@ -186,6 +186,9 @@ IMP_API void imp_lbfgs_free(imp_lbfgs *o);
  * how far a step may go in each direction, up to a factor. Set it before the first step. */
 typedef void (*imp_precondition_fn)(void *user, const float *x, float *y);
 IMP_API void imp_lbfgs_precondition(imp_lbfgs *o, imp_precondition_fn fn, void *user);
+/* Before a step on another loss, that bends much as the one before: the pairs are kept, the loss
+ * and its gradient computed anew. */
+IMP_API void imp_lbfgs_renew(imp_lbfgs *o);
 /* One iteration on x, with at least one evaluation. *loss: that of the new x.
  * Returns IMP_ERR_NUMERIC where the loss is not finite at the start, or no step along
  * the steepest descent lowers it (converged as far as float32 goes): x is then

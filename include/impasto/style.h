@@ -70,8 +70,11 @@ typedef struct imp_style_options {
     size_t iterations;       /* at the last scale */
     size_t scale_iterations; /* at each before it; at least 1 if there are any */
     double tolerance; /* ten iterations that gain less than this share of the loss end
-                         their scale: on to the next, or done */
+                         their scale, or what `turn` leaves between two: on to the next, or done */
     size_t rematch; /* nearest: match anew every so many iterations; 0: once a scale */
+    size_t
+        turn; /* a network that has learnt from a larger one sees the pictures mirrored or turned
+                    otherwise every so many iterations, as they are at last; 0: never */
     imp_optimizer optimizer; /* IMP_ADAM or IMP_LBFGS */
     size_t history;          /* L-BFGS pairs */
     double precondition;     /* L-BFGS: gain an octave (precondition.c); 0, 1: none */

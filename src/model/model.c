@@ -85,6 +85,7 @@ imp_status imp_model_init(
 imp_model_info imp_model_describe(const imp_model *m) {
     imp_model_info info = m->info;
     info.architecture = m->architecture;
+    info.student = m->taught != NULL;
     return info;
 }
 

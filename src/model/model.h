@@ -99,6 +99,16 @@ size_t imp_crop_side(size_t size);
 imp_status imp_fit_picture(imp_ctx *ctx, const imp_picture *picture, imp_fit fit,
     size_t size, size_t side, float *rgb);
 
+/* --- turn.c --- */
+
+/* How a picture is seen: transposed last. All eight sums are one symmetry of the square each. */
+enum { IMP_TURN_COLUMNS = 1, IMP_TURN_ROWS = 2, IMP_TURN_TRANSPOSE = 4 };
+
+/* *twin: m as it sees pictures turned so; what it says of them is turned back. Made where it is
+ * NULL, and then the caller's; else made for the same m. */
+imp_status imp_model_turn(
+    imp_ctx *ctx, imp_model **twin, const imp_model *m, unsigned turn);
+
 /* --- load.c --- */
 
 /* As imp_model_load, without what lies behind the deepest of the n layers named; where the

@@ -146,6 +146,10 @@ void imp_lbfgs_precondition(imp_lbfgs *o, imp_precondition_fn fn, void *user) {
     o->user = user;
 }
 
+void imp_lbfgs_renew(imp_lbfgs *o) {
+    o->started = false;
+}
+
 void imp_lbfgs_free(imp_lbfgs *o) {
     if (!o) return;
     for (size_t i = 0; o->pairs && i < o->room; i++) {
@@ -283,7 +287,7 @@ static void accept_step(imp_lbfgs *o, double t, double f) {
     swap(&o->g, &o->g_trial);
 }
 
-/* The loss and the gradient at the caller's x, at the first step. */
+/* The loss and the gradient at the caller's x, at the first step on this loss. */
 static imp_status start(imp_lbfgs *o, const float *x, imp_loss_fn fn, void *user) {
     memcpy(o->x, x, o->count * sizeof *x);
     o->f = fn(user, o->x, o->g);

@@ -41,7 +41,8 @@ imp_status imp_style_estimate(imp_ctx *ctx, const imp_model *model, size_t width
     if (!s) s = imp_objective_build(ctx, &o, model, options, &layers, &scene);
     if (!s) {
         size_t images = 1 + images_held(options);
-        size_t floats = weights_to(model, layers.last) +
+        bool turned = options->turn > 0 && imp_model_describe(model).student;
+        size_t floats = weights_to(model, layers.last) * (turned ? 2 : 1) +
                         3 * images * scene.width * scene.height +
                         picture_floats(&scene, options);
         *bytes = imp_objective_bytes(&o) + floats * sizeof(float);

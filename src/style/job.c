@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/model.h"
 #include "style/style.h"
 
 #define MAX_SCALES 32
@@ -20,6 +21,7 @@ typedef struct scale {
 struct imp_style {
     imp_ctx *ctx;
     const imp_model *model;
+    imp_model *turned; /* what paints in its place, where options.turn asks for it */
     imp_style_options options;
     imp_style_layers layers;
     imp_scene scene;      /* at the last scale; planes as long as they are needed */
@@ -28,16 +30,16 @@ struct imp_style {
     scale scales[MAX_SCALES];
     size_t n_scales, at;
     size_t done, done_here; /* iterations: in all, at this scale */
-    bool ended;             /* this scale: no step betters it, or too little */
-    double losses[WINDOW];  /* of the last iterations of this scale, in turn */
+    bool ended;             /* this stretch: no step betters it, or too little */
+    double losses[WINDOW];  /* of the last iterations, by their number here */
 
     /* of this scale */
     imp_scene present;
     imp_objective_state objective;
     float *image;
     size_t image_width, image_height; /* the scale before's, where this one failed */
-    imp_status failed;                /* why this scale could not begin */
-    float *gradient, *best;           /* Adam: best is the image of the lowest loss */
+    imp_status failed;      /* why this scale, or a stretch, could not begin */
+    float *gradient, *best; /* Adam: best is the image of the lowest loss */
     imp_style_progress best_parts;
     double rate;
     int retries;
@@ -72,6 +74,56 @@ static size_t choose_scales(
     }
     for (size_t i = 0; i < n; i++) out[i] = list[n - 1 - i];
     return n;
+}
+
+/* --- turns ---
+ *
+ * A network that has learnt from a larger one is blind to some of what that one sees, and the
+ * picture keeps whatever it happens to have there. Mirrored or turned it is blind to something
+ * else. So each scale is painted in stretches of about `turn` iterations, every one seen
+ * otherwise; the last as it is.
+ */
+
+static bool turns(const imp_style *job) {
+    return job->options.turn > 0 && imp_model_describe(job->model).student;
+}
+
+/* Of scale number `at`. */
+static size_t stretches(const imp_style *job, size_t at) {
+    size_t length = job->options.turn;
+    if (!turns(job)) return 1;
+    size_t n = (job->scales[at].iterations + length / 2) / length;
+    return n ? n : 1;
+}
+
+/* Number of the stretch that an iteration of this scale is in. */
+static size_t stretch_of(const imp_style *job, size_t iteration) {
+    size_t all = job->scales[job->at].iterations;
+    return all ? iteration * stretches(job, job->at) / all : 0;
+}
+
+/* The iteration of this scale that begins the next stretch, or is the last one's end. */
+static size_t stretch_end(const imp_style *job, size_t iteration) {
+    size_t all = job->scales[job->at].iterations, k = stretch_of(job, iteration);
+    while (iteration < all && stretch_of(job, iteration) == k) iteration++;
+    return iteration;
+}
+
+/* The network that paints from here on. */
+static imp_status turn_network(imp_style *job) {
+    static const unsigned order[] = {0, IMP_TURN_COLUMNS, IMP_TURN_TRANSPOSE,
+        IMP_TURN_ROWS | IMP_TURN_COLUMNS, IMP_TURN_ROWS,
+        IMP_TURN_TRANSPOSE | IMP_TURN_COLUMNS, IMP_TURN_TRANSPOSE | IMP_TURN_ROWS,
+        IMP_TURN_TRANSPOSE | IMP_TURN_ROWS | IMP_TURN_COLUMNS};
+    if (!turns(job)) return IMP_OK;
+    size_t left = stretches(job, job->at) - 1 - stretch_of(job, job->done_here);
+    for (size_t i = job->at + 1; i < job->n_scales; i++) left += stretches(job, i);
+    unsigned turn = order[left % (sizeof order / sizeof *order)];
+    return imp_model_turn(job->ctx, &job->turned, job->model, turn);
+}
+
+static const imp_model *painting_network(const imp_style *job) {
+    return job->turned ? job->turned : job->model;
 }
 
 /* --- a scale begins --- */
@@ -171,10 +223,12 @@ static imp_status make_optimiser(imp_style *job) {
 }
 
 /* Begin scale number `at`. What the job holds of the pictures is let go where no later scale
- * and no later match needs it. */
+ * and no later match or turn needs it. */
 static imp_status begin_scale(imp_style *job, size_t at, const imp_picture *init) {
     scale s = job->scales[at], before = job->scales[job->at];
-    bool again = job->options.rematch > 0 && job->options.terms[IMP_TERM_NEAREST] > 0;
+    bool rematches =
+        job->options.rematch > 0 && job->options.terms[IMP_TERM_NEAREST] > 0;
+    bool again = rematches || turns(job);
     imp_objective_free(&job->objective);
     imp_scene_free(&job->present);
     free_lbfgs(job);
@@ -189,8 +243,9 @@ static imp_status begin_scale(imp_style *job, size_t at, const imp_picture *init
         job->image_width = s.width;
         job->image_height = s.height;
     }
+    if (!status) status = turn_network(job);
     if (!status)
-        status = imp_objective_build(job->ctx, &job->objective, job->model,
+        status = imp_objective_build(job->ctx, &job->objective, painting_network(job),
             &job->options, &job->layers, &job->present);
     if (!status)
         status =
@@ -316,6 +371,7 @@ imp_status imp_style_new(imp_ctx *ctx, imp_style **out, const imp_model *model,
 void imp_style_free(imp_style *job) {
     if (!job) return;
     imp_objective_free(&job->objective);
+    imp_model_free(job->turned);
     imp_scene_free(&job->present);
     imp_scene_free(&job->scene);
     imp_gradient_free(job->adam);
@@ -437,7 +493,45 @@ static imp_status lbfgs_step(imp_style *job, imp_style_progress *out) {
     return s ? s : report(job, out);
 }
 
-/* Too little gained over the last iterations of this scale? */
+/* The losses so far are of another objective: no gain can be told from them. */
+static void forget_losses(imp_style *job) {
+    for (size_t i = 0; i < WINDOW; i++) job->losses[i] = INFINITY;
+}
+
+/* Another stretch of this scale: the same picture, seen otherwise. The optimiser goes on, and places
+ * stay matched as they are. */
+static imp_status turn(imp_style *job) {
+    uint32_t *found = job->objective.found;
+    job->objective.found = NULL;
+    imp_objective_free(&job->objective);
+    job->objective = (imp_objective_state){0};
+    imp_status s = turn_network(job);
+    if (!s)
+        s = imp_objective_build(job->ctx, &job->objective, painting_network(job),
+            &job->options, &job->layers, &job->present);
+    job->objective.found = found;
+    if (!s) s = imp_targets_prepare(job->ctx, &job->objective, job->image);
+    if (job->lbfgs) imp_lbfgs_renew(job->lbfgs);
+    job->best_parts.loss = INFINITY;
+    job->ended = false;
+    forget_losses(job);
+    return s;
+}
+
+static imp_status rematch(imp_style *job) {
+    imp_status s = imp_targets_rematch(job->ctx, &job->objective, job->image);
+    forget_losses(job);
+    return s ? s : make_optimiser(job);
+}
+
+/* Does another stretch begin within this scale? */
+static bool is_turn(const imp_style *job) {
+    size_t here = job->done_here;
+    return here > 0 && here < job->scales[job->at].iterations &&
+           stretch_of(job, here) != stretch_of(job, here - 1);
+}
+
+/* Too little gained over the last iterations? */
 static bool is_flat(imp_style *job, double loss) {
     double *before = &job->losses[job->done_here % WINDOW], old = *before;
     *before = loss;
@@ -449,21 +543,17 @@ imp_status imp_style_step(imp_style *job, imp_style_progress *out) {
     imp_status s = check_begun(job);
     if (s) return s;
     size_t wanted = job->scales[job->at].iterations, again = job->options.rematch;
-    while (job->at + 1 < job->n_scales && (job->ended || job->done_here >= wanted)) {
+    if (is_turn(job)) job->failed = s = turn(job);
+    while (!s && job->at + 1 < job->n_scales && job->done_here >= wanted) {
         job->failed = s = begin_scale(job, job->at + 1, NULL);
-        if (s) return s;
         wanted = job->scales[job->at].iterations;
     }
-    if (job->layers.n_nearest && again && job->done_here &&
-        job->done_here % again == 0) {
-        s = imp_targets_rematch(job->ctx, &job->objective, job->image);
-        if (!s) s = make_optimiser(job);
-        for (size_t i = 0; i < WINDOW; i++) /* a new loss: no gain can be told */
-            job->losses[i] = INFINITY;
-    }
+    if (s) return s;
+    if (job->layers.n_nearest && again && job->done_here && job->done_here % again == 0)
+        s = rematch(job);
     if (!s) s = job->lbfgs ? lbfgs_step(job, out) : adam_step(job, out);
     if (!s && is_flat(job, out->loss)) job->ended = true;
-    job->done_here++;
+    job->done_here = job->ended ? stretch_end(job, job->done_here) : job->done_here + 1;
     return s;
 }
 
@@ -473,7 +563,7 @@ size_t imp_style_done(const imp_style *job) {
 
 size_t imp_style_total(const imp_style *job) {
     size_t wanted = job->scales[job->at].iterations, sum = job->done;
-    if (!job->ended && wanted > job->done_here) sum += wanted - job->done_here;
+    if (wanted > job->done_here) sum += wanted - job->done_here;
     for (size_t i = job->at + 1; i < job->n_scales; i++)
         sum += job->scales[i].iterations;
     return sum;
@@ -484,7 +574,8 @@ imp_graph *imp_style_graph(const imp_style *job) {
 }
 
 bool imp_style_converged(const imp_style *job) {
-    return job->ended && job->at + 1 == job->n_scales;
+    return job->ended && job->at + 1 == job->n_scales &&
+           job->done_here >= job->scales[job->at].iterations;
 }
 
 imp_status imp_style_picture(const imp_style *job, imp_picture *out) {

@@ -157,8 +157,9 @@ typedef struct search {
     float *const *maps;
     size_t places;
     const uint8_t *region;
+    uint32_t *found;                          /* of each pool, a number a place */
     const float *bias[IMP_STYLE_MAX_SOURCES]; /* of each pool, a number a place */
-    char *scratch;                            /* of each thread */
+    char *scratch;                            /* of each thread; NULL: found is known */
     size_t thread_bytes;
 } search;
 
@@ -168,7 +169,6 @@ typedef struct block_scratch {
     float score[GROUP * IMP_GEMM_ROWS * 16];
     float best[IMP_GEMM_ROWS][16]; /* in each lane of the panels */
     uint32_t panel[IMP_GEMM_ROWS][16];
-    uint32_t found[IMP_STYLE_MAX_SOURCES][IMP_GEMM_ROWS];
 } block_scratch;
 
 typedef struct rows {
@@ -238,7 +238,8 @@ static void search_pool(const rows *r, size_t k, block_scratch *b) {
         imp_gemm_block(r->s->ctx->kernels, &g, 0, r->count, 0, n, b->packed);
         keep_best(b, r->count, p, n);
     }
-    for (size_t i = 0; i < r->count; i++) b->found[k][i] = best_place(b, i);
+    uint32_t *found = r->s->found + k * r->s->places + r->first;
+    for (size_t i = 0; i < r->count; i++) found[i] = best_place(b, i);
 }
 
 static size_t region_of(const search *s, size_t place) {
@@ -269,14 +270,15 @@ static void take_column(const search *s, size_t place, const imp_pool_of_places 
 }
 
 /* The column of each row becomes what was found for it. */
-static void replace_rows(const rows *r, const block_scratch *b) {
+static void replace_rows(const rows *r) {
     const search *s = r->s;
     for (size_t i = 0; i < r->count; i++) {
         bool add = false;
         for (size_t k = 0; k < s->m->n_pools; k++) {
             const imp_pool_of_places *pool = &s->m->pools[k];
             if (pool->region != region_of(s, r->first + i)) continue;
-            take_column(s, r->first + i, pool, b->found[k][i], add);
+            uint32_t f = s->found[k * s->places + r->first + i];
+            take_column(s, r->first + i, pool, f, add);
             add = true;
         }
     }
@@ -286,10 +288,11 @@ static void search_task(void *arg, size_t task, int thread) {
     const search *s = arg;
     rows r = {.s = s, .first = task * IMP_GEMM_ROWS};
     r.count = imp_least(s->places - r.first, IMP_GEMM_ROWS);
-    block_scratch *b = (void *)(s->scratch + (size_t)thread * s->thread_bytes);
-    for (size_t k = 0; k < s->m->n_pools; k++)
+    for (size_t k = 0; k < s->m->n_pools && s->scratch; k++) {
+        block_scratch *b = (void *)(s->scratch + (size_t)thread * s->thread_bytes);
         if (concerns(&r, &s->m->pools[k])) search_pool(&r, k, b);
-    replace_rows(&r, b);
+    }
+    replace_rows(&r);
 }
 
 typedef struct bias_job {
@@ -339,12 +342,17 @@ static imp_status find_biases(search *s, float **bias) {
 }
 
 imp_status imp_match_replace(imp_ctx *ctx, const imp_match *m, float *const *maps,
-    size_t places, const uint8_t *region) {
+    size_t places, const uint8_t *region, uint32_t *found, bool known) {
     float *bias[IMP_STYLE_MAX_SOURCES] = {0};
-    search s = {.ctx = ctx, .m = m, .maps = maps, .places = places, .region = region};
+    search s = {.ctx = ctx,
+        .m = m,
+        .maps = maps,
+        .places = places,
+        .region = region,
+        .found = found};
     s.thread_bytes = imp_round64(sizeof(block_scratch));
-    imp_status status = find_biases(&s, bias);
-    if (!status) {
+    imp_status status = known ? IMP_OK : find_biases(&s, bias);
+    if (!status && !known) {
         s.scratch = imp_alloc(s.thread_bytes * (size_t)imp_threads_count(ctx->threads));
         if (!s.scratch) status = imp_fail(ctx, IMP_ERR_LIMIT, "match: no memory");
     }

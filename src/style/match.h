@@ -44,9 +44,10 @@ imp_status imp_match_add(imp_ctx *ctx, imp_match *m, const float *const *maps,
 /* Replace every column of maps by the column that is most like it, by the cosine after each
  * side's mean is removed, of the pools of its region (region[p]; a region without a pool keeps
  * its places as they are; NULL: all of region 0); of equals the first. Several pools of a
- * region: the mean of their columns by share. */
+ * region: the mean of their columns by share. found: for each pool `places` numbers, which of its
+ * places that is; written, or with `known` read in place of the search. */
 imp_status imp_match_replace(imp_ctx *ctx, const imp_match *m, float *const *maps,
-    size_t places, const uint8_t *region);
+    size_t places, const uint8_t *region, uint32_t *found, bool known);
 void imp_match_free(imp_match *m);
 
 #endif

@@ -269,6 +269,7 @@ double imp_objective_evaluate(imp_ctx *ctx, imp_objective_state *o, const float 
 void imp_objective_free(imp_objective_state *o) {
     imp_graph_free(o->graph);
     imp_match_free(&o->match);
+    free(o->found);
     free(o->losses);
     free(o->partial);
 }

@@ -21,7 +21,8 @@
     .nearest_layers = NEAREST_LAYERS, .pooling = IMP_POOL_MAX,                         \
     .first = IMP_PAD_REPLICATE
 #define PAINTED                                                                        \
-    NORMALISED, .content_layers = CONTENT_LAYERS, .style_layers = STYLE_LAYERS
+    NORMALISED, .content_layers = CONTENT_LAYERS, .style_layers = STYLE_LAYERS,        \
+                .turn = 10
 
 static const imp_style_options presets[] = {
     /* Gram matrices bring the tones and the composition, nearest columns strokes that follow

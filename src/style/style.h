@@ -134,8 +134,11 @@ typedef struct imp_objective_state {
     imp_graph *graph;
     imp_guides guides;
     imp_match match; /* empty unless places will be matched anew */
-    imp_id x;        /* the picture in the network's own space */
-    imp_id rgb;      /* the picture itself, for total variation; IMP_NONE */
+    uint32_t
+        *found; /* nearest: which place of each painting was found for each place of the
+                        picture; what is there is taken for it; NULL: to be found */
+    imp_id x;   /* the picture in the network's own space */
+    imp_id rgb; /* the picture itself, for total variation; IMP_NONE */
     imp_id tap[IMP_MAX_TAPS];
     imp_id inside; /* nearest, with masks: the places of regions; else IMP_NONE */
     imp_loss_node *losses;
@@ -183,7 +186,7 @@ imp_status imp_targets_check(imp_ctx *ctx, const imp_objective_state *o);
  * will be painted on, or NULL for the content itself. */
 imp_status imp_targets_prepare(
     imp_ctx *ctx, imp_objective_state *o, const float *image);
-/* Match the image's places anew. */
+/* Find the image's places anew. */
 imp_status imp_targets_rematch(
     imp_ctx *ctx, imp_objective_state *o, const float *image);
 

@@ -429,7 +429,11 @@ static imp_status match_places(
     float *maps[IMP_STYLE_MAX_LAYERS] = {0};
     imp_shape s;
     size_t n = nearest_maps(o, nodes, maps, &s);
-    imp_status status = imp_match_replace(ctx, &o->match, maps, s.h * s.w, region);
+    bool known = o->found != NULL;
+    if (!known) o->found = malloc(o->match.n_pools * s.h * s.w * sizeof *o->found);
+    if (!o->found) return imp_fail(ctx, IMP_ERR_LIMIT, "style: no memory");
+    imp_status status =
+        imp_match_replace(ctx, &o->match, maps, s.h * s.w, region, o->found, known);
     double sum = 0;
     for (size_t i = 0; i < n && !status; i++) {
         double scale = (double)o->match.scale[i];
@@ -481,7 +485,7 @@ static imp_status look_for(
     imp_graph_forward(o->graph);
     if (content) set_content(o);
     if (nearest) take_maps(ctx, o, image ? CONTENT_SHARE : 1.0f, false);
-    if (nearest && image) {
+    if (nearest && image && !o->found) {
         imp_objective_see(ctx, o, image);
         imp_graph_forward(o->graph);
         take_maps(ctx, o, 1.0f - CONTENT_SHARE, true);
@@ -517,6 +521,8 @@ imp_status imp_targets_prepare(
 
 imp_status imp_targets_rematch(
     imp_ctx *ctx, imp_objective_state *o, const float *image) {
+    free(o->found);
+    o->found = NULL;
     imp_status s = look_for(ctx, o, image, false);
     if (!s) set_weights(o);
     return s;
