@@ -133,7 +133,14 @@ static void suit_options(app_painting *p) {
         /* They do not bring back what a smaller scale has lost of the content. */
         if (!given(p, "first-size")) p->options.first_size = 0;
     }
-    if (info.student) return;
+    if (info.student) {
+        if (p->options.tolerance > 0 && p->options.turn > 0 && p->options.turn <= 10)
+            app_note(
+                "--tolerance looks at ten iterations, --turn %zu leaves hardly more: "
+                "expected a larger --turn, or 0",
+                p->options.turn);
+        return;
+    }
     if (given(p, "turn") && p->options.turn > 0 && !p->v->like)
         app_note("--turn is for a network that has learnt from a larger one: not used "
                  "with %s",

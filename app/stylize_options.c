@@ -121,8 +121,8 @@ const app_option app_stylize_options[] = {
         .high = 1,
         .value = "T",
         .otherwise = "by preset",
-        .help = "end a scale once ten iterations gain less than this share of the "
-                "loss; 0: never"},
+        .help = "end a scale, or what --turn makes of it, once ten iterations gain "
+                "less than this share of the loss; 0: never"},
     {.name = "optimizer",
         .type = APP_CHOICE,
         .offset = AT(optimizer),
