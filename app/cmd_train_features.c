@@ -21,6 +21,7 @@ typedef struct values {
     app_names images;
     app_counts channels, ranks;
     double width, alone, rate, augment, decay;
+    int optimizer;
     size_t crop, batch, steps;
     bool half, resume, overwrite;
 } values;
@@ -110,6 +111,14 @@ static const app_option options[] = {
         .help =
             "share of the steps in which every layer learns alone, before all learn "
             "end to end"},
+    {.name = "optimizer",
+        .type = APP_CHOICE,
+        .offset = AT(optimizer),
+        .choices = "adam|muon",
+        .standard = "adam",
+        .help =
+            "muon: momentum, every matrix of weights made orthogonal; of much use to "
+            "what has ranks; its rate is lower"},
     {.name = "rate",
         .type = APP_NUMBER,
         .offset = AT(rate),
@@ -134,7 +143,7 @@ static const app_option options[] = {
         .high = 1000,
         .value = "D",
         .standard = "0",
-        .help = "decay of the weights (AdamW)"},
+        .help = "decay of the weights (AdamW's, decoupled)"},
     {.name = "checkpoint",
         .type = APP_TEXT,
         .offset = AT(checkpoint),
@@ -256,6 +265,7 @@ static imp_features_options options_of(const training *t) {
     o.start = t->start.model;
     if (v->init) o.alone = 0;
     if (!isnan(v->alone)) o.alone = v->alone;
+    o.optimizer = v->optimizer ? IMP_MUON : IMP_ADAM;
     o.rate = v->rate;
     o.augment = v->augment;
     o.decay = v->decay;

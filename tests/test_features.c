@@ -283,9 +283,9 @@ static void threads_change_no_bit(void **state) {
 }
 
 /* Six steps, of which two alone, with a stop after any of them: the same bits. */
-static void resumes(void **state) {
-    (void)state;
+static void expect_resumed(imp_optimizer optimizer) {
     imp_features_options o = quick(6);
+    o.optimizer = optimizer;
     static const size_t widths[13] = {2, 2, 3, 3, 4, 4, 4, 4, 8, 8, 8, 8, 8};
     static const size_t ranks[13] = {0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 6};
     o.channels = widths;
@@ -315,6 +315,12 @@ static void resumes(void **state) {
         imp_features_free(job);
     }
     imp_file_close(&whole);
+}
+
+static void resumes(void **state) {
+    (void)state;
+    expect_resumed(IMP_ADAM);
+    expect_resumed(IMP_MUON);
 }
 
 /* A job that starts from another's network has its channels and, but for rounding in the change
@@ -359,14 +365,15 @@ static void bad_options(void **state) {
     (void)state;
     imp_photos photos = photos_of(&shown), one = {1, read_photo, &shown};
     imp_features *job;
-    imp_features_options good = quick(6), bad[16];
-    for (size_t i = 0; i < 16; i++) bad[i] = good;
+    imp_features_options good = quick(6), bad[17];
+    for (size_t i = 0; i < 17; i++) bad[i] = good;
     bad[0].width = 0, bad[1].width = 1.5, bad[2].width = (double)NAN;
     bad[3].crop = 0, bad[4].crop = 40, bad[5].crop = 1040, bad[6].batch = 0;
     bad[7].steps = 0, bad[8].alone = -0.1, bad[9].alone = 1.1, bad[10].rate = 0;
     bad[11].rate = (double)INFINITY, bad[12].clip = 0, bad[13].decay = -1;
     bad[14].augment = -0.1, bad[15].augment = 1.1;
-    for (size_t i = 0; i < 16; i++) {
+    bad[16].optimizer = IMP_SGD;
+    for (size_t i = 0; i < 17; i++) {
         assert_failed(imp_features_new(ctx, &job, teacher, &photos, &bad[i]),
             IMP_ERR_ARG, "expected");
         assert_null(job);
@@ -480,6 +487,8 @@ static void bad_checkpoints(void **state) {
     other.n_ranks = 13;
     expect_refused(
         &other, teacher, "metadata ranks: expected 0,0,0,0,0,0,0,0,0,0,0,0,5");
+    other = o, other.optimizer = IMP_MUON;
+    expect_refused(&other, teacher, "metadata optimizer: expected muon, found adam");
     other = o, other.rate = 0.25;
     expect_refused(&other, teacher, "metadata rate: expected 0.25, found 0.0015");
     imp_model *m = make_model((imp_model_options){

@@ -88,10 +88,10 @@ static void adam_resumes(void **state) {
     for (uint64_t t = 0; t < 4; t++) {
         for (size_t i = 0; i < N; i++) g[i] = (float)imp_normal(2 + t, i);
         if (t == 3) {
-            imp_adam_state(a, &from[0], &from[1]);
-            imp_adam_state(b, &to[0], &to[1]);
+            imp_gradient_state(a, &from[0], &from[1]);
+            imp_gradient_state(b, &to[0], &to[1]);
             for (size_t k = 0; k < 2; k++) memcpy(to[k], from[k], sizeof x);
-            imp_adam_resume(b, 3);
+            imp_gradient_resume(b, 3);
             memcpy(y, x, sizeof x);
             imp_gradient_step(b, y, g, 0.1);
         }
@@ -167,7 +167,9 @@ static void any_count(void **state) {
 
 static void bad_options(void **state) {
     (void)state;
-    static const imp_gradient_options bad[] = {{.kind = IMP_LBFGS},
+    static const imp_gradient_options bad[] = {{.kind = IMP_LBFGS}, {.kind = IMP_MUON},
+        {.kind = IMP_MUON, .weights = {4, 1, 1, 1, IMP_MAP}},
+        {.kind = IMP_MUON, .weights = {4, 1, 1, 1, IMP_WEIGHT}},
         {IMP_SGD, .momentum = 1}, {IMP_SGD, .momentum = -0.1},
         {IMP_SGD, .momentum = (double)NAN}, {IMP_ADAM, .beta1 = 1, .eps = 1},
         {IMP_ADAM, .beta2 = 1, .eps = 1}, {IMP_ADAM, .eps = -1},

@@ -158,13 +158,16 @@ IMP_API void imp_from_blocked(imp_shape shape, const float *blocked, float *plai
  * SGD: v <- momentum v + g; x <- x - rate v.
  * Adam (Kingma & Ba 2015, algorithm 1): m <- b1 m + (1-b1) g; v <- b2 v + (1-b2) g^2;
  * x <- x - rate mh / (sqrt(vh) + eps), mh = m/(1-b1^t), vh = v/(1-b2^t); with decay first
- * x <- (1 - rate decay) x (AdamW, Loshchilov & Hutter 2019). */
-typedef enum imp_optimizer { IMP_SGD, IMP_ADAM, IMP_LBFGS } imp_optimizer;
+ * x <- (1 - rate decay) x (AdamW, Loshchilov & Hutter 2019).
+ * Muon (Jordan et al. 2024), for weights O, I, KH, KW as a matrix of O rows: momentum whose step
+ * has all its singular values brought near 1: src/optim/muon.c. Biases want Adam beside it. */
+typedef enum imp_optimizer { IMP_SGD, IMP_ADAM, IMP_LBFGS, IMP_MUON } imp_optimizer;
 typedef struct imp_gradient_options {
-    imp_optimizer kind;       /* IMP_SGD or IMP_ADAM */
-    double momentum;          /* SGD */
+    imp_optimizer kind;       /* any but IMP_LBFGS */
+    double momentum;          /* SGD; Muon, 0: 0.95 */
     double beta1, beta2, eps; /* Adam; all zero: 0.9, 0.999, 1e-8 */
-    double decay;             /* Adam: of x itself, decoupled */
+    double decay;             /* Adam, Muon: of x itself, decoupled */
+    imp_shape weights;        /* Muon: whose blocked numbers x and g are */
 } imp_gradient_options;
 
 typedef struct imp_gradient imp_gradient;

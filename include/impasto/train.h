@@ -144,7 +144,8 @@ typedef struct imp_features_options {
                                to the teacher's maps allow; of rank 0 it stays as it is;
                                borrowed; NULL: random weights */
     size_t crop; /* side of what is learnt from, pixels: a multiple of 16, 16 to 1024 */
-    size_t batch, steps; /* crops of a step; steps in all */
+    size_t batch, steps;     /* crops of a step; steps in all */
+    imp_optimizer optimizer; /* IMP_ADAM, or IMP_MUON with Adam for the biases */
     double
         alone; /* share of the steps, 0..1, in which every layer learns alone, fed with the
                      teacher's maps; then all learn end to end */
@@ -153,12 +154,12 @@ typedef struct imp_features_options {
     double
         augment; /* share of the crops, 0..1, that get noise, another picture mixed in, or
                        other colours, as a picture has that is being painted */
-    double decay;  /* of the weights (nn.h, Adam) */
+    double decay;  /* of the weights (nn.h) */
     double clip;   /* the gradient's norm at most */
     uint64_t seed; /* weights, crops */
 } imp_features_options;
 
-/* A quarter, 128, 4, 5400, a third, 1.5e-3, 0.45, 0, 10, 1. */
+/* A quarter, 128, 4, 5400, Adam, a third, 1.5e-3, 0.45, 0, 10, 1. */
 IMP_API imp_features_options imp_features_defaults(void);
 
 typedef struct imp_features imp_features;

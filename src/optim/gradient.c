@@ -18,6 +18,8 @@
  *
  *     x <- (1 - rate decay) x
  *
+ * Muon, which looks at weights as a matrix, is in muon.c.
+ *
  * The state (v, or m and v) is float32 and zero at the start. Without momentum v is g.
  */
 #include "kernel/reduce.h"
@@ -34,6 +36,7 @@ struct imp_gradient {
     float *m, *v;          /* count, rounded up to 16; NULL where not needed */
     float b1, b2;          /* Adam's, as the kernel has them */
     double power1, power2; /* b1^t, b2^t */
+    imp_muon *muon;        /* which has the state then */
 };
 
 static bool is_fraction(double a) {
@@ -41,9 +44,9 @@ static bool is_fraction(double a) {
 }
 
 static imp_status check(imp_ctx *ctx, size_t count, const imp_gradient_options *o) {
-    if (o->kind != IMP_SGD && o->kind != IMP_ADAM)
+    if (o->kind != IMP_SGD && o->kind != IMP_ADAM && o->kind != IMP_MUON)
         return imp_fail(ctx, IMP_ERR_ARG,
-            "optimiser: expected SGD or Adam, found kind %d", (int)o->kind);
+            "optimiser: expected SGD, Adam or Muon, found kind %d", (int)o->kind);
     if (count == 0 || count > SIZE_MAX / 16)
         return imp_fail(
             ctx, IMP_ERR_ARG, "optimiser: cannot work on %zu numbers", count);
@@ -57,7 +60,13 @@ static imp_status check(imp_ctx *ctx, size_t count, const imp_gradient_options *
             "more, "
             "found %g, %g and %g",
             o->beta1, o->beta2, o->eps);
-    if (!isfinite(o->decay) || o->decay < 0 || (o->decay > 0 && o->kind != IMP_ADAM))
+    if (o->kind == IMP_MUON &&
+        (o->weights.layout != IMP_WEIGHT || imp_blocked_count(o->weights) != count))
+        return imp_fail(ctx, IMP_ERR_ARG,
+            "optimiser: weights: Muon expected a shape of weights of %zu blocked "
+            "numbers, found %zu",
+            count, o->weights.layout == IMP_WEIGHT ? imp_blocked_count(o->weights) : 0);
+    if (!isfinite(o->decay) || o->decay < 0 || (o->decay > 0 && o->kind == IMP_SGD))
         return imp_fail(ctx, IMP_ERR_ARG,
             "optimiser: decay: expected 0 or more, and 0 with SGD, found %g", o->decay);
     return IMP_OK;
@@ -79,6 +88,15 @@ imp_status imp_gradient_new(imp_ctx *ctx, imp_gradient **out, size_t count,
     }
     o->b1 = (float)o->options.beta1;
     o->b2 = (float)o->options.beta2;
+    if (o->options.kind == IMP_MUON) {
+        s = imp_muon_new(ctx, &o->muon, &o->options.weights,
+            o->options.momentum > 0 ? o->options.momentum : 0.95);
+        if (s)
+            imp_gradient_free(o);
+        else
+            *out = o;
+        return s;
+    }
     size_t bytes = imp_round16(count) * sizeof(float);
     bool adam = options->kind == IMP_ADAM, v = adam || options->momentum > 0;
     if (v) o->v = imp_alloc(bytes);
@@ -94,6 +112,7 @@ imp_status imp_gradient_new(imp_ctx *ctx, imp_gradient **out, size_t count,
 
 void imp_gradient_free(imp_gradient *o) {
     if (!o) return;
+    imp_muon_free(o->muon);
     imp_release(o->m);
     imp_release(o->v);
     free(o);
@@ -142,6 +161,11 @@ void imp_gradient_step(imp_gradient *o, float *x, const float *g, double rate) {
         .g = g,
         .rate = (float)rate,
         .keep = (float)(1 - rate * o->options.decay)};
+    if (o->muon) {
+        if (o->options.decay > 0) o->ctx->kernels->scale(o->count, j.keep, x, x);
+        imp_muon_step(o->muon, x, g, rate);
+        return;
+    }
     if (o->options.kind == IMP_ADAM) {
         /* The corrections are those of the betas that the kernel has: 1 - 0.999f is off
          * by 1e-5 from 0.001, and would not cancel at the first steps. */
@@ -153,12 +177,12 @@ void imp_gradient_step(imp_gradient *o, float *x, const float *g, double rate) {
     imp_parallel(o->ctx, imp_chunk_count(o->count), step_task, &j);
 }
 
-void imp_adam_state(const imp_gradient *o, float **m, float **v) {
-    *m = o->m;
+void imp_gradient_state(const imp_gradient *o, float **m, float **v) {
+    *m = o->muon ? imp_muon_state(o->muon) : o->m;
     *v = o->v;
 }
 
-void imp_adam_resume(imp_gradient *o, size_t steps) {
+void imp_gradient_resume(imp_gradient *o, size_t steps) {
     o->power1 = o->power2 = 1;
     for (size_t t = 0; t < steps; t++) { /* as the steps did, rounding and all */
         o->power1 *= (double)o->b1;

@@ -19,7 +19,7 @@
 
 /* --- what must be the same --- */
 
-#define FIELDS 16
+#define FIELDS 17
 
 typedef struct settings { /* pairs point into text: not to be copied */
     imp_safetensors_pair pairs[FIELDS];
@@ -83,6 +83,7 @@ static void list_settings(const imp_features *job, settings *s) {
     add_whole(s, "batch", o->batch);
     add_whole(s, "steps", o->steps);
     add_number(s, "alone", o->alone);
+    add_text(s, "optimizer", o->optimizer == IMP_MUON ? "muon" : "adam");
     add_number(s, "rate", o->rate);
     add_number(s, "augment", o->augment);
     add_number(s, "decay", o->decay);
@@ -127,10 +128,10 @@ static void list_parameters(const imp_features *job, places *p) {
     for (size_t t = 0; t < job->student->n_tensors; t++) {
         const imp_tensor *tensor = &job->student->tensors[t];
         float *m, *v;
-        imp_adam_state(job->optimiser[t], &m, &v);
+        imp_gradient_state(job->optimiser[t], &m, &v);
         add_place(p, tensor->name, "", tensor->shape, tensor->blocked, true);
         add_place(p, tensor->name, ".m", tensor->shape, m, true);
-        add_place(p, tensor->name, ".v", tensor->shape, v, true);
+        if (v) add_place(p, tensor->name, ".v", tensor->shape, v, true);
     }
 }
 
@@ -302,7 +303,7 @@ static imp_status go_on(imp_features *job, const imp_safetensors *st, places *p)
     list_parameters(job, p);
     size_t from = job->step >= job->whole_from ? job->whole_from : 0;
     for (size_t t = 0; t < job->student->n_tensors; t++)
-        imp_adam_resume(job->optimiser[t], job->step - from);
+        imp_gradient_resume(job->optimiser[t], job->step - from);
     return read_places(job, st, p);
 }
 

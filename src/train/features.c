@@ -3,7 +3,7 @@
  * features.c: distil a teacher's features into a narrow network (Romero et al. 2015, FitNets,
  * whose hints are here a subset of the teacher's channels at every layer). First every layer
  * learns alone, fed with the teacher's maps, all at once; then all of them end to end. Each part
- * has Adam from the start, its rate warmed up and let down along half a cosine.
+ * has its optimisers from the start, their rate warmed up and let down along half a cosine.
  */
 #include "kernel/reduce.h"
 #include "optim/optim.h"
@@ -21,6 +21,7 @@ imp_features_options imp_features_defaults(void) {
         .crop = 128,
         .batch = 4,
         .steps = 5400,
+        .optimizer = IMP_ADAM,
         .alone = 1.0 / 3.0,
         .rate = 1.5e-3,
         .augment = 0.45,
@@ -51,6 +52,8 @@ static imp_status check_options(
         return out_of_range(ctx, "alone", "0 to 1", o->alone);
     if (!(o->augment >= 0 && o->augment <= 1))
         return out_of_range(ctx, "augment", "0 to 1", o->augment);
+    if (o->optimizer != IMP_ADAM && o->optimizer != IMP_MUON)
+        return out_of_range(ctx, "optimizer", "Adam or Muon", (double)o->optimizer);
     if (!(o->rate > 0 && isfinite(o->rate)))
         return out_of_range(ctx, "rate", "a positive number", o->rate);
     if (!(o->clip > 0)) return out_of_range(ctx, "clip", "a positive number", o->clip);
@@ -140,8 +143,9 @@ static imp_status begin_part(imp_features *job) {
     imp_status s = imp_features_build(job);
     for (size_t t = 0; t < job->student->n_tensors && !s; t++) {
         bool bias = t % 2;
-        imp_gradient_options o = {
-            .kind = IMP_ADAM, .decay = bias ? 0 : job->options.decay};
+        imp_gradient_options o = {.kind = bias ? IMP_ADAM : job->options.optimizer,
+            .decay = bias ? 0 : job->options.decay,
+            .weights = job->student->tensors[t].shape};
         imp_gradient_free(job->optimiser[t]);
         s = imp_gradient_new(job->ctx, &job->optimiser[t],
             imp_blocked_count(job->student->tensors[t].shape), &o);
@@ -187,8 +191,10 @@ imp_status imp_features_estimate(imp_ctx *ctx, const imp_model *teacher,
     if (!s) s = imp_features_measure(job, bytes);
     if (!s) {
         size_t side = options->crop, batch = options->batch * 3 * side * side;
-        /* batches: two of the loader's, those held out; numbers: values, gradient, two moments */
-        *bytes += ((2 + IMP_FEATURES_HELD) * batch + 4 * job->numbers) * sizeof(float);
+        /* batches: two of the loader's, those held out; numbers: values, gradient, two moments, or
+         * Muon's momentum, step, X, X' and what is as large as X'X twice at most */
+        size_t numbers = (options->optimizer == IMP_MUON ? 8 : 4) * job->numbers;
+        *bytes += ((2 + IMP_FEATURES_HELD) * batch + numbers) * sizeof(float);
     }
     imp_features_free(job);
     return s;

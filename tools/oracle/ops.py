@@ -14,12 +14,12 @@ being
                 squared_error [style (0 content, 1 style)]
                 resample [height, width, filter (0 bicubic, 1 Lanczos)]
                 optim.sgd [rate, momentum]; optim.adam [rate, b1, b2, eps];
-                optim.adamw [rate, b1, b2, eps, decay]
+                optim.adamw [rate, b1, b2, eps, decay]; optim.muon [rate, momentum]
   in0 in1 in2 the inputs: x; w or target or labels or the other summand; b (or absent)
   y, dy       the output, and the derivative of the loss by it (a random one; 1.7 for losses)
   din0 ...    the derivatives by the inputs that have one (not by targets and labels)
 optim.sgd.* and optim.adam.* have attr, x0, the gradients g1 .. g5 and x1 .. x5 after each
-step, all one-dimensional.
+step, all one-dimensional; optim.muon.* the same of weights O, I, KH, KW.
 
 Every input, dy (but 1.7), x0 and g is a float32 number: float32 code starts from the same.
 """
@@ -373,13 +373,38 @@ def optimisers():
                                     weight_decay=0.3), 37)
 
 
+def muon():
+    """Jordan et al. 2024, on W as O rows, in double; src/optim/muon.c has the equations."""
+    def step_of(m):
+        x = m / m.norm()
+        for _ in range(5):
+            square = x @ x.T
+            x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+        return x
+
+    def one(name, shape, rate, momentum):
+        key = f"optim.muon.{name}."
+        x, m = rand(*shape, scale=0.1), 0
+        out[key + "attr"], out[key + "x0"] = attr_tensor([rate, momentum]), x
+        for step in range(1, 6):
+            g = rand(*shape, scale=10.0 ** (step - 3))
+            m = momentum * m + g
+            update = step_of((g + momentum * m).flatten(1))
+            x = x - rate * 0.2 * max(update.shape) ** 0.5 * update.reshape(shape)
+            out[f"{key}g{step}"], out[f"{key}x{step}"] = g, x
+
+    one("wide", (5, 17, 3, 3), 0.02, 0.95)
+    one("colours", (16, 3, 3, 3), 0.02, 0.9)
+    one("tall", (40, 17, 1, 1), 0.02, 0.95)
+
+
 def main():
     root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
     path = sys.argv[1] if len(sys.argv) > 1 else os.path.normpath(
         os.path.join(root, "tests", "golden", "ops.safetensors"))
     for seed, group in enumerate((conv2d, linear, elementwise, pool2d, flatten, softmaxes,
                                   losses, resample, optimisers, moments,
-                                  wasserstein, select, matching_loss)):
+                                  wasserstein, select, matching_loss, muon)):
         random.manual_seed(seed + 1)
         group()
     golden.write(path, out, {"made.by": "tools/oracle/ops.py", "torch": torch.__version__})
