@@ -126,26 +126,34 @@ static bool given(const app_painting *p, const char *option) {
 
 /* What the network makes of the options. */
 static void suit_options(app_painting *p) {
+    imp_style_options *o = &p->options, suited = imp_style_preset(o->preset);
     imp_model_info info = imp_model_describe(p->model.model);
-    if (info.random) {
+    imp_style_suit(&suited, p->model.model);
+    if (!given(p, "first-size")) o->first_size = suited.first_size;
+    if (!given(p, "iterations") && !given(p, "scale-iterations")) {
+        o->iterations = suited.iterations;
+        o->scale_iterations = suited.scale_iterations;
+    }
+    if (!given(p, "layer-weights") && !given(p, "style-layers")) {
+        memcpy(o->layer_weights, suited.layer_weights, sizeof o->layer_weights);
+        o->layer_weights_given = suited.layer_weights_given;
+    }
+    if (info.random)
         app_note("model %s: random features find colour and texture, not strokes",
             app_model_name(&p->model));
-        /* They do not bring back what a smaller scale has lost of the content. */
-        if (!given(p, "first-size")) p->options.first_size = 0;
-    }
     if (info.student) {
-        if (p->options.tolerance > 0 && p->options.turn > 0 && p->options.turn <= 10)
+        if (o->tolerance > 0 && o->turn > 0 && o->turn <= 10)
             app_note(
                 "--tolerance looks at ten iterations, --turn %zu leaves hardly more: "
                 "expected a larger --turn, or 0",
-                p->options.turn);
+                o->turn);
         return;
     }
-    if (given(p, "turn") && p->options.turn > 0 && !p->v->like)
+    if (given(p, "turn") && o->turn > 0 && !p->v->like)
         app_note("--turn is for a network that has learnt from a larger one: not used "
                  "with %s",
             app_model_name(&p->model));
-    p->options.turn = 0;
+    o->turn = 0;
 }
 
 static int open_model(app_painting *p) {

@@ -102,11 +102,16 @@ static void tell_pictures(const app_painting *p) {
     }
 }
 
-static const char *join_layers(char *out, size_t size, const char *const *layers) {
+/* weights: NULL: all alike. */
+static const char *join_layers(
+    char *out, size_t size, const char *const *layers, const double *weights) {
     size_t used = 0;
     out[0] = 0;
     for (size_t i = 0; i < IMP_STYLE_MAX_LAYERS && layers[i]; i++) {
-        int n = snprintf(out + used, size - used, "%s%s", i ? "," : "", layers[i]);
+        char weight[32] = "";
+        if (weights) snprintf(weight, sizeof weight, ":%g", weights[i]);
+        int n = snprintf(
+            out + used, size - used, "%s%s%s", i ? "," : "", layers[i], weight);
         if (n < 0 || (size_t)n >= size - used) break;
         used += (size_t)n;
     }
@@ -120,12 +125,14 @@ static void tell_objective(const imp_style_options *o) {
             used += (size_t)snprintf(losses + used, sizeof losses - used, "%s%s:%g",
                 used ? "," : "", app_term_name((imp_style_term)i), o->terms[i]);
     app_result("layers     content %s (weight %g)",
-        join_layers(layers, sizeof layers, o->content_layers), o->content_weight);
+        join_layers(layers, sizeof layers, o->content_layers, NULL), o->content_weight);
     app_result("           style %s (weight %g)",
-        join_layers(layers, sizeof layers, o->style_layers), o->style_weight);
+        join_layers(layers, sizeof layers, o->style_layers,
+            o->layer_weights_given ? o->layer_weights : NULL),
+        o->style_weight);
     if (o->terms[IMP_TERM_NEAREST] > 0)
         app_result("           nearest %s",
-            join_layers(layers, sizeof layers, o->nearest_layers));
+            join_layers(layers, sizeof layers, o->nearest_layers, NULL));
     app_result("losses     %s", losses);
     if (o->optimizer == IMP_ADAM)
         app_result("optimiser  adam, rate %g, %zu iterations", o->rate, o->iterations);

@@ -106,13 +106,49 @@ static void sees_as_if_turned(void **state) {
     imp_model_free(m);
 }
 
-/* --- the job --- */
+/* --- presets --- */
 
 /* The model of the tests, as if it had learnt from another. */
 static void make_student(bool student) {
     free(narrow->taught);
     narrow->taught = student ? strdup("0") : NULL;
 }
+
+/* A student: more iterations, the first layer counts more; a network without a teacher is not turned;
+ * random features: one scale. What the preset does not turn stays as it is, and so does a draft's
+ * length. */
+static void presets_suit_the_network(void **state) {
+    (void)state;
+    bool random = narrow->info.random;
+    narrow->info.random = false;
+    make_student(true);
+    for (size_t i = 0; imp_style_preset_name(i); i++) {
+        imp_style_options o = imp_style_preset(imp_style_preset_name(i)), own = o;
+        bool draft = !strcmp(o.preset, "fast");
+        imp_style_suit(&o, narrow);
+        if (own.turn == 0) {
+            assert_memory_equal(&o, &own, sizeof o);
+            continue;
+        }
+        assert_true(o.turn == own.turn && o.first_size == own.first_size);
+        assert_true(draft ? o.iterations == own.iterations
+                          : o.iterations > own.iterations &&
+                                o.scale_iterations > own.scale_iterations);
+        assert_true(o.layer_weights_given && o.layer_weights[0] == 3.0 &&
+                    o.layer_weights[1] == 1.0 && o.layer_weights[4] == 1.0);
+    }
+    make_student(false);
+    imp_style_options o = imp_style_preset("painterly"), own = o;
+    imp_style_suit(&o, narrow);
+    assert_true(o.turn == 0 && o.first_size == own.first_size &&
+                !o.layer_weights_given && o.iterations == own.iterations);
+    narrow->info.random = true;
+    imp_style_suit(&o, narrow);
+    assert_true(o.turn == 0 && o.first_size == 0);
+    narrow->info.random = random;
+}
+
+/* --- the job --- */
 
 static imp_style_options turning_options(imp_optimizer kind) {
     imp_style_options o = all_terms(kind);
@@ -274,6 +310,7 @@ static void planned(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sees_as_if_turned),
+        cmocka_unit_test(presets_suit_the_network),
         cmocka_unit_test(stretches),
         cmocka_unit_test(others_are_not_turned),
         cmocka_unit_test(early_end),

@@ -10,7 +10,7 @@
  *     W <- W - rate 0.2 sqrt(max(O, R)) X
  *
  * The polynomial is Newton and Schulz's idea with coefficients that drive any singular value
- * from 0.001 to 1 to somewhere between 0.7 and 1.2. The factor before X gives W numbers that
+ * from 0.002 to 1 to somewhere between 0.68 and 1.21. The factor before X gives W numbers that
  * change as much in a step as Adam's do (Liu et al. 2025, "Muon is scalable for LLM training",
  * equation 4): a rate that suits the one suits the other.
  *

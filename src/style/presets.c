@@ -24,117 +24,152 @@
     NORMALISED, .content_layers = CONTENT_LAYERS, .style_layers = STYLE_LAYERS,        \
                 .turn = 10
 
-static const imp_style_options presets[] = {
+typedef struct preset {
+    imp_style_options options;
+    size_t student
+        [2]; /* iterations with a student, before the last scale and at it; 0: the same */
+} preset;
+
+static const preset presets[] = {
     /* Gram matrices bring the tones and the composition, nearest columns strokes that follow
      * the form: their sum is better than either (docs/quality.md). */
     {
-        .preset = "painterly",
-        PAINTED,
-        .first_size = 180,
-        .scale_iterations = 25,
-        .iterations = 80,
-        .content_weight = 0.51,
-        .tv_weight = 3.0,
-        .terms = {[IMP_TERM_GRAM] = 1.0, [IMP_TERM_NEAREST] = 0.2},
+        .options =
+            {
+                .preset = "painterly",
+                PAINTED,
+                .first_size = 180,
+                .scale_iterations = 25,
+                .iterations = 80,
+                .content_weight = 0.51,
+                .tv_weight = 3.0,
+                .terms = {[IMP_TERM_GRAM] = 1.0, [IMP_TERM_NEAREST] = 0.2},
+            },
+        .student = {38, 120},
     },
     /* The content kept: it begins where composition is not moved any more. */
     {
-        .preset = "faithful",
-        PAINTED,
-        .first_size = 360,
-        .scale_iterations = 20,
-        .iterations = 45,
-        .content_weight = 2.0,
-        .tv_weight = 3.0,
-        .terms = {[IMP_TERM_GRAM] = 1.0, [IMP_TERM_NEAREST] = 0.3},
+        .options =
+            {
+                .preset = "faithful",
+                PAINTED,
+                .first_size = 360,
+                .scale_iterations = 20,
+                .iterations = 45,
+                .content_weight = 2.0,
+                .tv_weight = 3.0,
+                .terms = {[IMP_TERM_GRAM] = 1.0, [IMP_TERM_NEAREST] = 0.3},
+            },
+        .student = {30, 68},
     },
     /* The style first: whirls and planes of colour from the smallest scale on. */
     {
-        .preset = "bold",
-        PAINTED,
-        .first_size = 120,
-        .scale_iterations = 30,
-        .iterations = 60,
-        .content_weight = 0.15,
-        .tv_weight = 3.0,
-        .terms = {[IMP_TERM_GRAM] = 1.0, [IMP_TERM_NEAREST] = 0.3},
+        .options =
+            {
+                .preset = "bold",
+                PAINTED,
+                .first_size = 120,
+                .scale_iterations = 30,
+                .iterations = 60,
+                .content_weight = 0.15,
+                .tv_weight = 3.0,
+                .terms = {[IMP_TERM_GRAM] = 1.0, [IMP_TERM_NEAREST] = 0.3},
+            },
+        .student = {45, 90},
     },
     /* No content: the painting's matter, from noise. */
     {
-        .preset = "texture",
-        PAINTED,
-        .first_size = 64,
-        .scale_iterations = 60,
-        .iterations = 60,
-        .content_weight = 0.0,
-        .terms = {[IMP_TERM_GRAM] = 1.0},
-        .init = IMP_INIT_NOISE,
+        .options =
+            {
+                .preset = "texture",
+                PAINTED,
+                .first_size = 64,
+                .scale_iterations = 60,
+                .iterations = 60,
+                .content_weight = 0.0,
+                .terms = {[IMP_TERM_GRAM] = 1.0},
+                .init = IMP_INIT_NOISE,
+            },
+        .student = {90, 90},
     },
     /* The colour and light of another photograph: the first layer's statistics alone, and a
      * content that holds every edge. */
     {
-        .preset = "photo",
-        NORMALISED,
-        .scale_iterations = 20,
-        .iterations = 40,
-        .content_weight = 6.0,
-        .tv_weight = 10.0,
-        .terms = {[IMP_TERM_COV] = 1.0},
-        .content_layers = {"relu2_2", "relu4_2"},
-        .style_layers = {"relu1_1"},
+        .options =
+            {
+                .preset = "photo",
+                NORMALISED,
+                .scale_iterations = 20,
+                .iterations = 40,
+                .content_weight = 6.0,
+                .tv_weight = 10.0,
+                .terms = {[IMP_TERM_COV] = 1.0},
+                .content_layers = {"relu2_2", "relu4_2"},
+                .style_layers = {"relu1_1"},
+            },
     },
     /* A draft: most of the work is done where it is cheap. */
     {
-        .preset = "fast",
-        PAINTED,
-        .first_size = 120,
-        .scale_iterations = 8,
-        .iterations = 8,
-        .content_weight = 0.52,
-        .terms = {[IMP_TERM_GRAM] = 1.0},
+        .options =
+            {
+                .preset = "fast",
+                PAINTED,
+                .first_size = 120,
+                .scale_iterations = 8,
+                .iterations = 8,
+                .content_weight = 0.52,
+                .terms = {[IMP_TERM_GRAM] = 1.0},
+            },
     },
     /* The course project that impasto grew from: Adam, from content mixed with noise. */
     {
-        .preset = "classic",
-        .objective = IMP_PLAIN,
-        .size = 320,
-        .scale_iterations = 20,
-        .iterations = 40,
-        .optimizer = IMP_ADAM,
-        .history = 10,
-        .precondition = 1.0,
-        .rate = 1.0,
-        .content_weight = 1.0,
-        .style_weight = 500.0,
-        .terms = {[IMP_TERM_GRAM] = 1.0},
-        .content_layers = CONTENT_LAYERS,
-        .style_layers = STYLE_LAYERS,
-        .nearest_layers = NEAREST_LAYERS,
-        .pooling = IMP_POOL_MAX,
-        .first = IMP_PAD_ZERO,
-        .init = IMP_INIT_MIX,
+        .options =
+            {
+                .preset = "classic",
+                .objective = IMP_PLAIN,
+                .size = 320,
+                .scale_iterations = 20,
+                .iterations = 40,
+                .optimizer = IMP_ADAM,
+                .history = 10,
+                .precondition = 1.0,
+                .rate = 1.0,
+                .content_weight = 1.0,
+                .style_weight = 500.0,
+                .terms = {[IMP_TERM_GRAM] = 1.0},
+                .content_layers = CONTENT_LAYERS,
+                .style_layers = STYLE_LAYERS,
+                .nearest_layers = NEAREST_LAYERS,
+                .pooling = IMP_POOL_MAX,
+                .first = IMP_PAD_ZERO,
+                .init = IMP_INIT_MIX,
+            },
     },
     /* Gatys, Ecker & Bethge 2016: L-BFGS from the content. Their style weight belongs to a
      * network of other magnitudes; 1e-3 suits the Oxford weights: docs/presets.md. */
     {
-        .preset = "gatys",
-        .objective = IMP_PLAIN,
-        .size = 512,
-        .scale_iterations = 100,
-        .iterations = 300,
-        .optimizer = IMP_LBFGS,
-        .history = 12, /* 20: 16 more images of memory, half a percent less loss */
-        .precondition = 1.0,
-        .rate = 2.0,
-        .content_weight = 1.0,
-        .style_weight = 1e-3,
-        .terms = {[IMP_TERM_GRAM] = 1.0},
-        .content_layers = CONTENT_LAYERS,
-        .style_layers = STYLE_LAYERS,
-        .nearest_layers = NEAREST_LAYERS,
-        .pooling = IMP_POOL_MAX,
-        .first = IMP_PAD_ZERO,
-        .init = IMP_INIT_CONTENT,
+        .options =
+            {
+                .preset = "gatys",
+                .objective = IMP_PLAIN,
+                .size = 512,
+                .scale_iterations = 100,
+                .iterations = 300,
+                .optimizer = IMP_LBFGS,
+                .history =
+                    12, /* 20: 16 more images of memory, half a percent less loss */
+                .precondition = 1.0,
+                .rate = 2.0,
+                .content_weight = 1.0,
+                .style_weight = 1e-3,
+                .terms = {[IMP_TERM_GRAM] = 1.0},
+                .content_layers = CONTENT_LAYERS,
+                .style_layers = STYLE_LAYERS,
+                .nearest_layers = NEAREST_LAYERS,
+                .pooling = IMP_POOL_MAX,
+                .first = IMP_PAD_ZERO,
+                .init = IMP_INIT_CONTENT,
+            },
     },
 };
 
@@ -142,10 +177,31 @@ static const imp_style_options presets[] = {
 
 imp_style_options imp_style_preset(const char *name) {
     for (size_t i = 0; i < COUNT && name; i++)
-        if (!strcmp(presets[i].preset, name)) return presets[i];
+        if (!strcmp(presets[i].options.preset, name)) return presets[i].options;
     return (imp_style_options){0};
 }
 
 const char *imp_style_preset_name(size_t i) {
-    return i < COUNT ? presets[i].preset : NULL;
+    return i < COUNT ? presets[i].options.preset : NULL;
+}
+
+/* relu1_1 is what a student knows best, and what suffers most from its being turned. */
+static void trust_first(imp_style_options *o) {
+    for (size_t i = 0; i < IMP_STYLE_MAX_LAYERS && o->style_layers[i]; i++)
+        o->layer_weights[i] = strcmp(o->style_layers[i], "relu1_1") ? 1 : 3;
+    o->layer_weights_given = true;
+}
+
+void imp_style_suit(imp_style_options *o, const imp_model *model) {
+    imp_model_info info = imp_model_describe(model);
+    if (info.random) o->first_size = 0;
+    if (!info.student) o->turn = 0;
+    if (o->turn == 0) return;
+    for (size_t i = 0; i < COUNT; i++) {
+        const preset *p = &presets[i];
+        if (!p->student[0] || strcmp(p->options.preset, o->preset) != 0) continue;
+        o->scale_iterations = p->student[0];
+        o->iterations = p->student[1];
+    }
+    trust_first(o);
 }
