@@ -24,10 +24,10 @@
     NORMALISED, .content_layers = CONTENT_LAYERS, .style_layers = STYLE_LAYERS,        \
                 .turn = 10
 
+/* student: iterations with one, at each scale before the last and at the last; 0: the same. */
 typedef struct preset {
     imp_style_options options;
-    size_t student
-        [2]; /* iterations with a student, before the last scale and at it; 0: the same */
+    size_t student[2];
 } preset;
 
 static const preset presets[] = {
