@@ -128,8 +128,10 @@ static bool given(const app_painting *p, const char *option) {
 static void suit_options(app_painting *p) {
     imp_style_options *o = &p->options, suited = imp_style_preset(o->preset);
     imp_model_info info = imp_model_describe(p->model.model);
+    suited.objective = o->objective;
+    if (o->turn == 0) suited.turn = 0;
     imp_style_suit(&suited, p->model.model);
-    if (!given(p, "first-size")) o->first_size = suited.first_size;
+    if (info.random && !given(p, "first-size")) o->first_size = suited.first_size;
     if (!given(p, "iterations") && !given(p, "scale-iterations")) {
         o->iterations = suited.iterations;
         o->scale_iterations = suited.scale_iterations;

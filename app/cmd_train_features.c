@@ -116,9 +116,8 @@ static const app_option options[] = {
         .offset = AT(optimizer),
         .choices = "adam|muon",
         .standard = "adam",
-        .help =
-            "muon: momentum, every matrix of weights made orthogonal; of much use to "
-            "what has ranks; its rate is lower"},
+        .help = "muon: momentum whose step is made orthogonal, matrix by matrix; most "
+                "useful where there are ranks"},
     {.name = "rate",
         .type = APP_NUMBER,
         .offset = AT(rate),

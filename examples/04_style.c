@@ -60,12 +60,13 @@ int main(int argc, char **argv) {
     imp_style_source source = {.picture = &style, .weight = 1.0};
     if (argc < 4)
         return fprintf(stderr, "usage: 04_style CONTENT STYLE OUT [MODEL [N]]\n"), 2;
-    if (argc > 5) o.iterations = (size_t)strtoul(argv[5], NULL, 10);
     imp_status s = imp_ctx_new(&ctx, NULL);
     if (!s) s = read_ppm(ctx, argv[1], &content);
     if (!s) s = read_ppm(ctx, argv[2], &style);
     if (!s && argc > 4) s = imp_model_load(ctx, &model, argv[4]);
     if (!s && argc <= 4) s = imp_model_builtin(ctx, &model);
+    if (!s) imp_style_suit(&o, model);
+    if (argc > 5) o.iterations = (size_t)strtoul(argv[5], NULL, 10);
     if (!s) s = imp_style_new(ctx, &job, model, &content, &source, 1, NULL, &o);
     if (!s) s = paint(job);
     if (!s) s = imp_style_picture(job, &out);

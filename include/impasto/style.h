@@ -7,6 +7,7 @@
  *     imp_style *job;
  *     imp_style_progress p;
  *     imp_picture out;
+ *     imp_style_suit(&options, model);
  *     imp_status s =
  *         imp_style_new(ctx, &job, model, &content, &source, 1, NULL, &options);
  *     if (s != IMP_OK) return 1;
@@ -113,10 +114,10 @@ typedef struct imp_style_source {
  * in the result: unknown name. */
 IMP_API imp_style_options imp_style_preset(const char *name);
 IMP_API const char *imp_style_preset_name(size_t i); /* NULL: beyond */
-/* A preset's options, as they suit the model. Random features do not bring back what a smaller
- * scale has lost of the content: one scale. A network that has learnt from a larger one is
- * cheap, knows relu1_1 best, and is turned: more iterations, relu1_1 counts 3 times. Any other is
- * not turned. */
+/* What imp_style_preset gave, as it suits the model: call it before anything else is changed.
+ * Random features do not bring back what a smaller scale has lost of the content: one scale. A
+ * network that has learnt from a larger one is cheap, knows relu1_1 best, and is turned: more
+ * iterations, and under the normalised objective relu1_1 counts 3 times. Any other is not turned. */
 IMP_API void imp_style_suit(imp_style_options *options, const imp_model *model);
 
 typedef struct imp_style_progress {

@@ -148,7 +148,7 @@ static void make_orthogonal(imp_muon *o) {
     matrix *gram = &o->gram, *poly = &o->poly;
     size_t n = gram->rows;
     double norm = sqrt(imp_reduce_dot(o->ctx, o->count, o->x.x, o->x.x, o->partial));
-    if (norm > 0) k->scale(o->count, (float)(1 / norm), o->x.x, o->x.x);
+    k->scale(o->count, norm > 1e-30 ? (float)(1 / norm) : 0, o->x.x, o->x.x);
     for (int round = 0; round < ROUNDS; round++) {
         turn(&o->x, &o->turn);
         multiply(o, &o->turn, &o->x, gram);

@@ -196,12 +196,12 @@ void imp_style_suit(imp_style_options *o, const imp_model *model) {
     imp_model_info info = imp_model_describe(model);
     if (info.random) o->first_size = 0;
     if (!info.student) o->turn = 0;
-    if (o->turn == 0) return;
+    if (o->turn == 0 || !o->preset) return;
     for (size_t i = 0; i < COUNT; i++) {
         const preset *p = &presets[i];
         if (!p->student[0] || strcmp(p->options.preset, o->preset) != 0) continue;
         o->scale_iterations = p->student[0];
         o->iterations = p->student[1];
     }
-    trust_first(o);
+    if (o->objective == IMP_NORMALISED) trust_first(o);
 }

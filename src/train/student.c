@@ -170,10 +170,11 @@ static void add_loss(imp_features_graph *graph, imp_id id, imp_id gram, double w
 }
 
 /* x: a convolution of the student; y: its ReLU. Alone, every layer's mean error counts 1. End
- * to end a tap's counts 2, any other's 1/20, a hint, and four times the relative error of a tap's Gram
- * matrix is added: a picture painted by the student can match the teacher's matrices no better
- * than that. The error is the matching loss: most of what is to be learnt is 0, and behind a
- * ReLU the first steps would push units below it for good, of relu4_2 seven in eight. */
+ * to end a tap's counts 2, that of any other, which is a hint and no more, 1/20, and four times
+ * the relative error of a tap's Gram matrix is added: a picture painted by the student can match
+ * the teacher's matrices no better than that. The error is the matching loss: most of what is to
+ * be learnt is 0, and behind a ReLU the first steps would push units below it for good, of
+ * relu4_2 seven in eight. */
 static void add_losses(imp_features_graph *graph, const char *layer, bool whole,
     imp_id x, imp_id y, imp_id target) {
     imp_graph *g = graph->g;
