@@ -24,152 +24,117 @@
     NORMALISED, .content_layers = CONTENT_LAYERS, .style_layers = STYLE_LAYERS,        \
                 .turn = 10
 
-/* student: iterations with one, at each scale before the last and at the last; 0: the same. */
-typedef struct preset {
-    imp_style_options options;
-    size_t student[2];
-} preset;
-
-static const preset presets[] = {
+static const imp_style_options presets[] = {
     /* Gram matrices bring the tones and the composition, nearest columns strokes that follow
      * the form: their sum is better than either (docs/quality.md). */
     {
-        .options =
-            {
-                .preset = "painterly",
-                PAINTED,
-                .first_size = 180,
-                .scale_iterations = 25,
-                .iterations = 80,
-                .content_weight = 0.51,
-                .tv_weight = 3.0,
-                .terms = {[IMP_TERM_GRAM] = 1.0, [IMP_TERM_NEAREST] = 0.2},
-            },
-        .student = {38, 120},
+        .preset = "painterly",
+        PAINTED,
+        .first_size = 180,
+        .scale_iterations = 25,
+        .iterations = 80,
+        .content_weight = 0.51,
+        .tv_weight = 3.0,
+        .terms = {[IMP_TERM_GRAM] = 1.0, [IMP_TERM_NEAREST] = 0.2},
     },
     /* The content kept: it begins where composition is not moved any more. */
     {
-        .options =
-            {
-                .preset = "faithful",
-                PAINTED,
-                .first_size = 360,
-                .scale_iterations = 20,
-                .iterations = 45,
-                .content_weight = 2.0,
-                .tv_weight = 3.0,
-                .terms = {[IMP_TERM_GRAM] = 1.0, [IMP_TERM_NEAREST] = 0.3},
-            },
-        .student = {30, 68},
+        .preset = "faithful",
+        PAINTED,
+        .first_size = 360,
+        .scale_iterations = 20,
+        .iterations = 45,
+        .content_weight = 2.0,
+        .tv_weight = 3.0,
+        .terms = {[IMP_TERM_GRAM] = 1.0, [IMP_TERM_NEAREST] = 0.3},
     },
     /* The style first: whirls and planes of colour from the smallest scale on. */
     {
-        .options =
-            {
-                .preset = "bold",
-                PAINTED,
-                .first_size = 120,
-                .scale_iterations = 30,
-                .iterations = 60,
-                .content_weight = 0.15,
-                .tv_weight = 3.0,
-                .terms = {[IMP_TERM_GRAM] = 1.0, [IMP_TERM_NEAREST] = 0.3},
-            },
-        .student = {45, 90},
+        .preset = "bold",
+        PAINTED,
+        .first_size = 120,
+        .scale_iterations = 30,
+        .iterations = 60,
+        .content_weight = 0.15,
+        .tv_weight = 3.0,
+        .terms = {[IMP_TERM_GRAM] = 1.0, [IMP_TERM_NEAREST] = 0.3},
     },
     /* No content: the painting's matter, from noise. */
     {
-        .options =
-            {
-                .preset = "texture",
-                PAINTED,
-                .first_size = 64,
-                .scale_iterations = 60,
-                .iterations = 60,
-                .content_weight = 0.0,
-                .terms = {[IMP_TERM_GRAM] = 1.0},
-                .init = IMP_INIT_NOISE,
-            },
-        .student = {90, 90},
+        .preset = "texture",
+        PAINTED,
+        .first_size = 64,
+        .scale_iterations = 60,
+        .iterations = 60,
+        .content_weight = 0.0,
+        .terms = {[IMP_TERM_GRAM] = 1.0},
+        .init = IMP_INIT_NOISE,
     },
     /* The colour and light of another photograph: the first layer's statistics alone, and a
      * content that holds every edge. */
     {
-        .options =
-            {
-                .preset = "photo",
-                NORMALISED,
-                .scale_iterations = 20,
-                .iterations = 40,
-                .content_weight = 6.0,
-                .tv_weight = 10.0,
-                .terms = {[IMP_TERM_COV] = 1.0},
-                .content_layers = {"relu2_2", "relu4_2"},
-                .style_layers = {"relu1_1"},
-            },
+        .preset = "photo",
+        NORMALISED,
+        .scale_iterations = 20,
+        .iterations = 40,
+        .content_weight = 6.0,
+        .tv_weight = 10.0,
+        .terms = {[IMP_TERM_COV] = 1.0},
+        .content_layers = {"relu2_2", "relu4_2"},
+        .style_layers = {"relu1_1"},
     },
     /* A draft: most of the work is done where it is cheap. */
     {
-        .options =
-            {
-                .preset = "fast",
-                PAINTED,
-                .first_size = 120,
-                .scale_iterations = 8,
-                .iterations = 8,
-                .content_weight = 0.52,
-                .terms = {[IMP_TERM_GRAM] = 1.0},
-            },
+        .preset = "fast",
+        PAINTED,
+        .first_size = 120,
+        .scale_iterations = 8,
+        .iterations = 8,
+        .content_weight = 0.52,
+        .terms = {[IMP_TERM_GRAM] = 1.0},
     },
     /* The course project that impasto grew from: Adam, from content mixed with noise. */
     {
-        .options =
-            {
-                .preset = "classic",
-                .objective = IMP_PLAIN,
-                .size = 320,
-                .scale_iterations = 20,
-                .iterations = 40,
-                .optimizer = IMP_ADAM,
-                .history = 10,
-                .precondition = 1.0,
-                .rate = 1.0,
-                .content_weight = 1.0,
-                .style_weight = 500.0,
-                .terms = {[IMP_TERM_GRAM] = 1.0},
-                .content_layers = CONTENT_LAYERS,
-                .style_layers = STYLE_LAYERS,
-                .nearest_layers = NEAREST_LAYERS,
-                .pooling = IMP_POOL_MAX,
-                .first = IMP_PAD_ZERO,
-                .init = IMP_INIT_MIX,
-            },
+        .preset = "classic",
+        .objective = IMP_PLAIN,
+        .size = 320,
+        .scale_iterations = 20,
+        .iterations = 40,
+        .optimizer = IMP_ADAM,
+        .history = 10,
+        .precondition = 1.0,
+        .rate = 1.0,
+        .content_weight = 1.0,
+        .style_weight = 500.0,
+        .terms = {[IMP_TERM_GRAM] = 1.0},
+        .content_layers = CONTENT_LAYERS,
+        .style_layers = STYLE_LAYERS,
+        .nearest_layers = NEAREST_LAYERS,
+        .pooling = IMP_POOL_MAX,
+        .first = IMP_PAD_ZERO,
+        .init = IMP_INIT_MIX,
     },
     /* Gatys, Ecker & Bethge 2016: L-BFGS from the content. Their style weight belongs to a
      * network of other magnitudes; 1e-3 suits the Oxford weights: docs/presets.md. */
     {
-        .options =
-            {
-                .preset = "gatys",
-                .objective = IMP_PLAIN,
-                .size = 512,
-                .scale_iterations = 100,
-                .iterations = 300,
-                .optimizer = IMP_LBFGS,
-                .history =
-                    12, /* 20: 16 more images of memory, half a percent less loss */
-                .precondition = 1.0,
-                .rate = 2.0,
-                .content_weight = 1.0,
-                .style_weight = 1e-3,
-                .terms = {[IMP_TERM_GRAM] = 1.0},
-                .content_layers = CONTENT_LAYERS,
-                .style_layers = STYLE_LAYERS,
-                .nearest_layers = NEAREST_LAYERS,
-                .pooling = IMP_POOL_MAX,
-                .first = IMP_PAD_ZERO,
-                .init = IMP_INIT_CONTENT,
-            },
+        .preset = "gatys",
+        .objective = IMP_PLAIN,
+        .size = 512,
+        .scale_iterations = 100,
+        .iterations = 300,
+        .optimizer = IMP_LBFGS,
+        .history = 12, /* 20: 16 more images of memory, half a percent less loss */
+        .precondition = 1.0,
+        .rate = 2.0,
+        .content_weight = 1.0,
+        .style_weight = 1e-3,
+        .terms = {[IMP_TERM_GRAM] = 1.0},
+        .content_layers = CONTENT_LAYERS,
+        .style_layers = STYLE_LAYERS,
+        .nearest_layers = NEAREST_LAYERS,
+        .pooling = IMP_POOL_MAX,
+        .first = IMP_PAD_ZERO,
+        .init = IMP_INIT_CONTENT,
     },
 };
 
@@ -177,13 +142,20 @@ static const preset presets[] = {
 
 imp_style_options imp_style_preset(const char *name) {
     for (size_t i = 0; i < COUNT && name; i++)
-        if (!strcmp(presets[i].options.preset, name)) return presets[i].options;
+        if (!strcmp(presets[i].preset, name)) return presets[i];
     return (imp_style_options){0};
 }
 
 const char *imp_style_preset_name(size_t i) {
-    return i < COUNT ? presets[i].options.preset : NULL;
+    return i < COUNT ? presets[i].preset : NULL;
 }
+
+/* With a student, half as many again: each of its views wants its share. */
+static const struct {
+    const char *preset;
+    size_t scale_iterations, iterations;
+} longer[] = {{"painterly", 38, 120}, {"faithful", 30, 68}, {"bold", 45, 90},
+    {"texture", 90, 90}};
 
 /* relu1_1 is what a student knows best, and what suffers most from its being turned. */
 static void trust_first(imp_style_options *o) {
@@ -197,11 +169,10 @@ void imp_style_suit(imp_style_options *o, const imp_model *model) {
     if (info.random) o->first_size = 0;
     if (!info.student) o->turn = 0;
     if (o->turn == 0 || !o->preset) return;
-    for (size_t i = 0; i < COUNT; i++) {
-        const preset *p = &presets[i];
-        if (!p->student[0] || strcmp(p->options.preset, o->preset) != 0) continue;
-        o->scale_iterations = p->student[0];
-        o->iterations = p->student[1];
+    for (size_t i = 0; i < sizeof longer / sizeof *longer; i++) {
+        if (strcmp(longer[i].preset, o->preset) != 0) continue;
+        o->scale_iterations = longer[i].scale_iterations;
+        o->iterations = longer[i].iterations;
     }
     if (o->objective == IMP_NORMALISED) trust_first(o);
 }
