@@ -438,7 +438,7 @@ static void bad_widths_and_starts(void **state) {
     imp_model *start = from_file(job);
     o.start = start;
     o.n_channels = 13;
-    expect_bad(&o, IMP_ERR_ARG, "channels: expected none beside a start");
+    expect_bad(&o, IMP_ERR_ARG, "channels: relu1_2: expected 1 to 2, found 4");
     o.n_channels = 0;
     start->taught[0] = '9'; /* not a channel of four */
     expect_bad(&o, IMP_ERR_MODEL, "rising channels of relu1_1, found others");

@@ -131,18 +131,20 @@ typedef struct imp_features_options {
         width; /* share of the teacher's channels to keep, above 0, at most 1; conv1_1
                      keeps all of them, conv1_2 at least half */
     const size_t
-        *channels;     /* of each convolution instead, at most the teacher's; borrowed
-                               by the call */
-    size_t n_channels; /* as many as there are to relu5_1; 0: by width */
+        *channels; /* of each convolution instead, at most the teacher's, and the
+                               start's; borrowed by the call */
+    size_t
+        n_channels; /* as many as there are to relu5_1; 0: the start's, or by width */
     const size_t
         *ranks; /* of each convolution, as of imp_model_options; borrowed by the call */
     size_t n_ranks; /* as many as there are to relu5_1; 0: none, or as the start's */
     const imp_model
         *start;  /* go on from this network, which imp_features_model gave: its
-                               channels, its weights; a convolution of another rank than
-                               there is split in two, with as little change as its answers
-                               to the teacher's maps allow; of rank 0 it stays as it is;
-                               borrowed; NULL: random weights */
+                               channels, its weights; where channels are fewer than there,
+                               those go that the others tell most of; a convolution of
+                               another rank than there is split in two, with as little
+                               change as its answers to the teacher's maps allow; of rank 0
+                               it stays as it is; borrowed; NULL: random weights */
     size_t crop; /* side of what is learnt from, pixels: a multiple of 16, 16 to 1024 */
     size_t batch, steps;     /* crops of a step; steps in all */
     imp_optimizer optimizer; /* IMP_ADAM, or IMP_MUON with Adam for the biases */

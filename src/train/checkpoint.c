@@ -75,7 +75,7 @@ static void list_settings(const imp_features *job, settings *s) {
     add_text(s, "checkpoint", FORMAT);
     add_whole(s, "teacher",
         hash_of(job->teacher, imp_features_tensor(job->all_ranks, job->layers)));
-    add_whole(s, "start", hash_of(job->start, job->start ? job->start->n_tensors : 0));
+    add_whole(s, "start", hash_of(o->start, o->start ? o->start->n_tensors : 0));
     add_whole(s, "pictures", job->photos.count);
     add_list(s, "channels", job->channels, job->layers);
     add_list(s, "ranks", job->ranks, job->layers);

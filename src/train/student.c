@@ -54,15 +54,17 @@ size_t imp_features_tensor(const size_t *ranks, size_t i) {
     return t;
 }
 
-/* The start's, the options', or by width. */
+/* The options', the start's, or by width. */
 static void choose_widths(imp_features *job) {
     const imp_features_options *o = &job->options;
     if (job->start)
         imp_zoo_widths(job->start, job->channels, job->ranks, IMP_FEATURES_LAYERS);
     for (size_t i = 0; i < job->layers; i++) {
-        if (!job->start)
-            job->channels[i] =
-                o->n_channels ? o->channels[i] : kept_of(i, job->all[i], o->width);
+        job->had[i + 1].n = job->channels[i];
+        if (o->n_channels)
+            job->channels[i] = o->channels[i];
+        else if (!job->start)
+            job->channels[i] = kept_of(i, job->all[i], o->width);
         if (o->n_ranks && o->ranks[i]) job->ranks[i] = o->ranks[i];
     }
 }
@@ -85,9 +87,6 @@ static imp_status check_depth(const imp_features *job) {
                      start->info.input.range != teacher->info.input.range))
         return imp_fail(job->ctx, IMP_ERR_MODEL,
             "start: input: expected as the teacher's, found another order or range");
-    if (start && o->n_channels)
-        return imp_fail(job->ctx, IMP_ERR_ARG,
-            "channels: expected none beside a start, found %zu", o->n_channels);
     if (o->n_channels && o->n_channels != job->layers)
         return imp_fail(job->ctx, IMP_ERR_ARG,
             "channels: expected %zu, one a convolution to " LAST ", found %zu",
@@ -103,11 +102,13 @@ imp_status imp_features_channels(imp_features *job) {
     imp_status s = check_depth(job);
     if (!s) choose_widths(job);
     for (size_t i = 0; i < job->layers && !s; i++) {
-        size_t all = job->all[i], n = job->channels[i];
-        if (n < 1 || n > all)
-            s = imp_fail(job->ctx, job->start ? IMP_ERR_MODEL : IMP_ERR_ARG,
+        size_t n = job->channels[i];
+        bool given = job->options.n_channels > 0;
+        size_t most = job->start && given ? job->had[i + 1].n : job->all[i];
+        if (n < 1 || n > most)
+            s = imp_fail(job->ctx, given || !job->start ? IMP_ERR_ARG : IMP_ERR_MODEL,
                 "channels: %s: expected 1 to %zu, found %zu",
-                imp_features_layer(job->teacher, i), all, n);
+                imp_features_layer(job->teacher, i), most, n);
         else if (job->ranks[i] > n)
             s = imp_fail(job->ctx, IMP_ERR_ARG,
                 "ranks: %s: expected 0 to %zu, found %zu",

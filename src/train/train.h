@@ -115,7 +115,7 @@ void imp_loader_free(imp_loader *l);
 imp_status imp_loader_take(
     imp_loader *l, imp_stream stream, size_t number, bool next, const float **batch);
 
-/* --- features.c, student.c, survey.c, split.c, checkpoint.c --- */
+/* --- features.c, student.c, survey.c, prune.c, split.c, checkpoint.c --- */
 
 #define IMP_FEATURES_LAYERS  16                        /* convolutions at most */
 #define IMP_FEATURES_TENSORS (4 * IMP_FEATURES_LAYERS) /* where all have ranks */
@@ -146,6 +146,7 @@ typedef struct imp_features_graph {
 struct imp_features {
     imp_ctx *ctx;
     const imp_model *teacher, *start; /* start: NULL: random weights */
+    imp_model *pruned;                /* the start, where it has lost channels */
     imp_photos photos;
     imp_features_options options;
     size_t layers;                                                   /* convolutions */
@@ -154,8 +155,9 @@ struct imp_features {
     size_t ranks[IMP_FEATURES_LAYERS];
     size_t whole_from;
     imp_picks
-        picks[IMP_FEATURES_LAYERS + 1]; /* of the input, then of each convolution */
-    imp_model *student;                 /* its features are in units */
+        picks[IMP_FEATURES_LAYERS + 1];     /* of the input, then of each convolution */
+    imp_picks had[IMP_FEATURES_LAYERS + 1]; /* the start's; no factors */
+    imp_model *student;                     /* its features are in units */
     imp_loader *loader;
     imp_features_graph graph;
     imp_gradient *optimiser[IMP_FEATURES_TENSORS]; /* one a tensor of the student */
@@ -211,10 +213,13 @@ void imp_survey_free(imp_survey *v);
 
 /* The picks' values from what the teacher does, and the start's where there is one. */
 imp_status imp_features_survey(imp_features *job);
-/* The picks' channels as text, to be freed, and those of the start from it. Errors of the
+/* The picks' channels as text, to be freed; and those that the start had from it. Errors of the
  * latter: IMP_ERR_MODEL. */
 imp_status imp_picks_write(const imp_features *job, char **out);
 imp_status imp_picks_read(imp_features *job);
+/* Where the student has fewer channels than the start, make the start such a network; prune.c.
+ * moments: of the teacher's maps, as a survey has them. */
+imp_status imp_features_prune(imp_features *job, double *const *moments);
 /* The start's weights to the student, once the picks have their values; split.c. */
 imp_status imp_features_take(imp_features *job);
 /* Copy a network's weights, from the teacher's units to the student's, or back. */
