@@ -61,7 +61,7 @@ typedef struct imp_direct {
 } imp_direct;
 
 /* What is written to a map of more than this is in no cache when the map is read. */
-#define IMP_STREAM_BYTES ((size_t)12 << 20)
+#define IMP_STREAM_BYTES ((size_t)8 << 20)
 
 typedef struct imp_kernels {
     const char *name;

@@ -270,10 +270,15 @@ static void transform_output(
 
 /* --- few weights: a task is a block of tiles --- */
 
-static void weights_task(void *arg, size_t panel, int thread) {
+#define WEIGHTS_BLOCKS 2 /* of 16 channels, of a task that makes U of a panel */
+
+static void weights_task(void *arg, size_t task, int thread) {
     (void)thread;
     const job *j = arg;
-    transform_weights(j, panel, 0, j->c, j->u + panel * u_panel(j));
+    size_t pieces = imp_divide_up(j->c, WEIGHTS_BLOCKS);
+    size_t panel = task / pieces, cb = task % pieces * WEIGHTS_BLOCKS;
+    transform_weights(j, panel, cb, imp_least(j->c - cb, WEIGHTS_BLOCKS),
+        j->u + panel * u_panel(j) + cb * 256);
 }
 
 static void tiles_task(void *arg, size_t task, int thread) {
@@ -324,7 +329,8 @@ void imp_winograd_run(const imp_call *c, const imp_winograd *p) {
     j.call = c;
     if (few_weights(&j)) {
         j.u = c->scratch;
-        imp_parallel(c->ctx, j.k, weights_task, &j);
+        imp_parallel(
+            c->ctx, j.k * imp_divide_up(j.c, WEIGHTS_BLOCKS), weights_task, &j);
         imp_parallel(c->ctx, imp_divide_up(j.all, j.part), tiles_task, &j);
         return;
     }
