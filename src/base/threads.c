@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
  * threads.c: a small pool. Every thread has a share of the tasks, neighbours; when its own are
- * done, it takes from the ends of the others'. So the pool balances itself, and as tasks follow
- * a picture from top to bottom, a thread finds in its caches what it made of the same rows one
- * layer before: processors whose caches are apart lose a third of the time otherwise. Since a task
- * owns its outputs, who does it makes no difference to the result. An
- * idle thread spins for about a millisecond, then sleeps: between two layers it stays awake, and
+ * done, it takes from the ends of the others', so that all end together. As tasks follow a picture
+ * from top to bottom, a thread finds in its caches what it made of the same rows one layer before:
+ * where processors have caches apart, a seventh of the time (docs/speed-log.md). Since a task
+ * owns its outputs, who does it makes no difference to the result.
+ *
+ * An idle thread spins for about a millisecond, then sleeps: between two layers it stays awake, and
  * is quiet when there is nothing to do. Where there are more threads than processors it spins for
  * a moment only: seven threads on two do not wait for one another by burning both.
  *
  * A share is one number: the round (which call of imp_parallel), then the first and the end of
- * what nobody has taken. Taking is a compare-and-swap, which fails if the round is
- * over: a caller waits for tasks that were taken, never for a worker that is still asleep.
+ * what nobody has taken. Taking is a compare-and-swap, which fails if the round is over: a caller
+ * waits for tasks that were taken, never for a worker that is still asleep.
  */
 #include "base/base.h"
 
