@@ -51,7 +51,7 @@ static const app_option options[] = {
         .value = "FILE|NAME",
         .otherwise = "random weights",
         .help = "go on from a network that this command wrote: its channels, its "
-                "weights; --channels takes some away, --ranks gives another rank"},
+                "weights; --channels prunes them, --ranks gives another rank"},
     {.name = "width",
         .type = APP_NUMBER,
         .offset = AT(width),
@@ -67,7 +67,8 @@ static const app_option options[] = {
         .high = 65536,
         .value = "N,...",
         .otherwise = "as --init has them, or by width",
-        .help = "channels of each convolution to conv5_1; beside --init at most its"},
+        .help = "channels of each convolution to conv5_1; with --init at most as many "
+                "as it has (a rank above them wants --ranks)"},
     {.name = "ranks",
         .type = APP_COUNTS,
         .offset = AT(ranks),

@@ -71,28 +71,46 @@ static void many_rounds(void **state) {
 }
 
 typedef struct meeting {
-    atomic_int owner[2];
     atomic_int arrived;
+    atomic_bool early; /* another task was before both */
+    atomic_int owner[2];
+    atomic_size_t order[100], others; /* tasks but 0 and 50, as they were done */
 } meeting;
 
-/* Tasks 0 and 50 of 100 wait for each other, ten seconds at most. */
-static void meet(void *arg, size_t task, int thread) {
-    meeting *m = arg;
-    if (task % 50) return;
-    atomic_store(&m->owner[task / 50], thread);
-    atomic_fetch_add(&m->arrived, 1);
-    time_t start = time(NULL);
-    while (atomic_load(&m->arrived) < 2 && time(NULL) - start < 10) continue;
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static void each_thread_has_its_half(void **state) {
+/* Tasks 0 and 50 of 100 wait for each other, and 50 for all others; a minute at most. */
+static void meet(void *arg, size_t task, int thread) {
+    meeting *m = arg;
+    double end = now() + 60;
+    if (task % 50) {
+        if (atomic_load(&m->arrived) < 2) atomic_store(&m->early, true);
+        atomic_store(&m->order[atomic_fetch_add(&m->others, 1)], task);
+        return;
+    }
+    atomic_store(&m->owner[task / 50], thread);
+    atomic_fetch_add(&m->arrived, 1);
+    while (atomic_load(&m->arrived) < 2 && now() < end) continue;
+    while (task == 50 && atomic_load(&m->others) < 98 && now() < end) continue;
+}
+
+/* Each thread begins with its half; the one that is done first takes the other's last ones. */
+static void halves(void **state) {
     (void)state;
     imp_ctx *ctx = with_threads(2);
     for (size_t i = 0; i < 100; i++) {
-        meeting m = {{-1, -1}, 0};
+        static meeting m;
+        m = (meeting){0};
         imp_parallel(ctx, 100, meet, &m);
+        assert_false(atomic_load(&m.early));
         assert_int_equal(atomic_load(&m.owner[0]), 0);
         assert_int_equal(atomic_load(&m.owner[1]), 1);
+        for (size_t k = 0; k < 98; k++)
+            assert_int_equal(atomic_load(&m.order[k]), k < 49 ? k + 1 : 148 - k);
     }
     imp_ctx_free(ctx);
 }
@@ -101,7 +119,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_task_once),
         cmocka_unit_test(many_rounds),
-        cmocka_unit_test(each_thread_has_its_half),
+        cmocka_unit_test(halves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

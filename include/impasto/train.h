@@ -141,7 +141,7 @@ typedef struct imp_features_options {
     const imp_model
         *start;  /* go on from this network, which imp_features_model gave: its
                                channels, its weights; where channels are fewer than there,
-                               those go that the others tell most of; a convolution of
+                               those stay that tell most of the others; a convolution of
                                another rank than there is split in two, with as little
                                change as its answers to the teacher's maps allow; of rank 0
                                it stays as it is; borrowed; NULL: random weights */

@@ -75,13 +75,13 @@ static imp_status check_teacher(imp_ctx *ctx, const imp_model *m) {
 static imp_status make_room(imp_features *job) {
     size_t widest = 0;
     for (size_t i = 0; i <= job->layers; i++) {
-        imp_picks *p = &job->picks[i], *had = &job->had[i];
-        had->of = p->of = i ? job->all[i - 1] : 3;
+        imp_picks *p = &job->picks[i], *start = &job->start_picks[i];
+        start->of = p->of = i ? job->all[i - 1] : 3;
         p->n = i ? job->channels[i - 1] : 3;
-        if (!i) had->n = 3;
+        if (!i) start->n = 3;
         p->values = malloc(2 * p->n * sizeof(float));
-        had->values = malloc((2 * had->n + 1) * sizeof(float));
-        if (!p->values || !had->values)
+        start->values = malloc((2 * start->n + 1) * sizeof(float)); /* n may be 0 */
+        if (!p->values || !start->values)
             return imp_fail(job->ctx, IMP_ERR_LIMIT, "train: no memory");
         if (p->of > widest) widest = p->of;
     }
@@ -134,7 +134,7 @@ void imp_features_free(imp_features *job) {
         imp_gradient_free(job->optimiser[t]);
     for (size_t i = 0; i <= IMP_FEATURES_LAYERS; i++) {
         free(job->picks[i].values);
-        free(job->had[i].values);
+        free(job->start_picks[i].values);
     }
     for (size_t b = 0; b < IMP_FEATURES_HELD; b++) free(job->held[b]);
     imp_model_free(job->student);

@@ -204,5 +204,8 @@ imp_status imp_features_take(imp_features *job) {
     imp_status s = start_in_units(job, before, &whole);
     if (!s) s = take(job, whole, before);
     imp_model_free(whole);
+    imp_model_free(job->pruned);
+    job->pruned = NULL;
+    job->start = job->options.start;
     return s;
 }

@@ -60,7 +60,7 @@ static void choose_widths(imp_features *job) {
     if (job->start)
         imp_zoo_widths(job->start, job->channels, job->ranks, IMP_FEATURES_LAYERS);
     for (size_t i = 0; i < job->layers; i++) {
-        job->had[i + 1].n = job->channels[i];
+        job->start_picks[i + 1].n = job->channels[i];
         if (o->n_channels)
             job->channels[i] = o->channels[i];
         else if (!job->start)
@@ -104,7 +104,7 @@ imp_status imp_features_channels(imp_features *job) {
     for (size_t i = 0; i < job->layers && !s; i++) {
         size_t n = job->channels[i];
         bool given = job->options.n_channels > 0;
-        size_t most = job->start && given ? job->had[i + 1].n : job->all[i];
+        size_t most = job->start && given ? job->start_picks[i + 1].n : job->all[i];
         if (n < 1 || n > most)
             s = imp_fail(job->ctx, given || !job->start ? IMP_ERR_ARG : IMP_ERR_MODEL,
                 "channels: %s: expected 1 to %zu, found %zu",

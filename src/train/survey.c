@@ -65,15 +65,18 @@ imp_status imp_survey_run(imp_features *job, imp_survey *v) {
 
 /* Of the teacher's, the i-th that is to be chosen from. */
 static size_t channel_of(const imp_features *job, size_t map, size_t i) {
-    return job->start ? (size_t)job->had[map].values[2 * i] : i;
+    return job->start ? (size_t)job->start_picks[map].values[2 * i] : i;
 }
 
 /* The channels of one map: the most telling of all, or of those that the start has learnt. */
 static imp_status choose(
     imp_features *job, size_t map, const double *moments, size_t *chosen) {
-    const imp_picks *p = &job->picks[map], *had = &job->had[map];
-    size_t from = job->start ? had->n : p->of;
-    double unexplained = 0, *among = malloc(from * from * sizeof *among);
+    const imp_picks *p = &job->picks[map];
+    size_t from = job->start ? job->start_picks[map].n : p->of;
+    double unexplained = 0;
+    for (size_t k = 0; k < p->n; k++) chosen[k] = channel_of(job, map, k);
+    if (p->n == from) return IMP_OK;
+    double *among = malloc(from * from * sizeof *among);
     if (!among) return imp_fail(job->ctx, IMP_ERR_LIMIT, "train: no memory");
     for (size_t i = 0; i < from; i++)
         for (size_t j = 0; j < from; j++)
@@ -82,12 +85,11 @@ static imp_status choose(
     imp_status s =
         imp_channels_choose(job->ctx, among, from, p->n, chosen, &unexplained);
     free(among);
-    for (size_t k = 0; k < p->n && !s; k++) chosen[k] = channel_of(job, map, chosen[k]);
-    if (!s && p->n < from)
-        imp_note(job->ctx,
-            "%s: %zu of %zu channels leave %.3f of the others unexplained",
-            imp_features_layer(job->teacher, map - 1), p->n, from, unexplained);
-    return s;
+    if (s) return s;
+    for (size_t k = 0; k < p->n; k++) chosen[k] = channel_of(job, map, chosen[k]);
+    imp_note(job->ctx, "%s: %zu of %zu channels leave %.3f of the others unexplained",
+        imp_features_layer(job->teacher, map - 1), p->n, from, unexplained);
+    return IMP_OK;
 }
 
 /* And their units: the geometric mean of the channel's rms and the whole map's, so that a strong
@@ -159,13 +161,13 @@ static bool read_map(imp_picks *p, const char **at, char separator) {
 imp_status imp_picks_read(imp_features *job) {
     const char *at = job->start->taught;
     for (size_t i = 1; i <= job->layers; i++)
-        if (!at || !read_map(&job->had[i], &at, i < job->layers ? ';' : 0))
+        if (!at || !read_map(&job->start_picks[i], &at, i < job->layers ? ';' : 0))
             return imp_fail(job->ctx, IMP_ERR_MODEL,
                 "start: metadata teacher.channels: expected rising channels of %s, "
                 "found "
                 "%s",
                 imp_features_layer(job->teacher, i - 1),
                 job->start->taught ? "others" : "none");
-    for (size_t c = 0; c < 3; c++) job->had[0].values[2 * c] = (float)c;
+    for (size_t c = 0; c < 3; c++) job->start_picks[0].values[2 * c] = (float)c;
     return IMP_OK;
 }

@@ -146,7 +146,9 @@ typedef struct imp_features_graph {
 struct imp_features {
     imp_ctx *ctx;
     const imp_model *teacher, *start; /* start: NULL: random weights */
-    imp_model *pruned;                /* the start, where it has lost channels */
+    imp_model
+        *pruned; /* what start points to from the survey on until it is taken, where it
+                           has more channels than the student */
     imp_photos photos;
     imp_features_options options;
     size_t layers;                                                   /* convolutions */
@@ -155,9 +157,10 @@ struct imp_features {
     size_t ranks[IMP_FEATURES_LAYERS];
     size_t whole_from;
     imp_picks
-        picks[IMP_FEATURES_LAYERS + 1];     /* of the input, then of each convolution */
-    imp_picks had[IMP_FEATURES_LAYERS + 1]; /* the start's; no factors */
-    imp_model *student;                     /* its features are in units */
+        picks[IMP_FEATURES_LAYERS + 1]; /* of the input, then of each convolution */
+    imp_picks
+        start_picks[IMP_FEATURES_LAYERS + 1]; /* the start's channels; no factors */
+    imp_model *student;                       /* its features are in units */
     imp_loader *loader;
     imp_features_graph graph;
     imp_gradient *optimiser[IMP_FEATURES_TENSORS]; /* one a tensor of the student */
@@ -211,7 +214,8 @@ imp_status imp_survey_plan(const imp_features *job, imp_survey *v);
 imp_status imp_survey_run(imp_features *job, imp_survey *v);
 void imp_survey_free(imp_survey *v);
 
-/* The picks' values from what the teacher does, and the start's where there is one. */
+/* The picks' values from what the teacher does, and the start's where there is one, which is
+ * pruned to them. */
 imp_status imp_features_survey(imp_features *job);
 /* The picks' channels as text, to be freed; and those that the start had from it. Errors of the
  * latter: IMP_ERR_MODEL. */
