@@ -136,6 +136,7 @@ static void suit_options(app_painting *p) {
         o->iterations = suited.iterations;
         o->scale_iterations = suited.scale_iterations;
     }
+    if (!given(p, "content-weight")) o->content_weight = suited.content_weight;
     if (!given(p, "layer-weights") && !given(p, "style-layers")) {
         memcpy(o->layer_weights, suited.layer_weights, sizeof o->layer_weights);
         o->layer_weights_given = suited.layer_weights_given;

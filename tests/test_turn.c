@@ -114,14 +114,14 @@ static void make_student(bool student) {
     narrow->taught = student ? strdup("0") : NULL;
 }
 
-/* A student: more iterations, the first layer counts more, both with the turns alone; a network
+/* A student: more iterations, the first layer and content count more, with the turns alone; a network
  * without a teacher is not turned; random features: one scale. */
 static void presets_suit_the_network(void **state) {
     (void)state;
     static const struct {
         const char *name;
         size_t scale, last;
-    } with_student[] = {{"painterly", 38, 120}, {"faithful", 30, 68}, {"bold", 45, 90},
+    } with_student[] = {{"painterly", 60, 160}, {"faithful", 30, 68}, {"bold", 45, 90},
         {"texture", 90, 90}, {"fast", 8, 8}};
     bool random = narrow->info.random;
     narrow->info.random = false;
@@ -134,9 +134,11 @@ static void presets_suit_the_network(void **state) {
         assert_true(o.turn == own.turn && o.first_size == own.first_size);
         assert_true(o.layer_weights_given && o.layer_weights[0] == 3.0 &&
                     o.layer_weights[1] == 1.0 && o.layer_weights[4] == 1.0);
+        assert_true(fabs(o.content_weight - 1.05 * own.content_weight) < 1e-12);
         o = own, o.objective = IMP_PLAIN;
         imp_style_suit(&o, narrow);
-        assert_true(o.turn == own.turn && !o.layer_weights_given);
+        assert_true(o.turn == own.turn && !o.layer_weights_given &&
+                    o.content_weight == own.content_weight);
         o = own, own.turn = o.turn = 0;
         imp_style_suit(&o, narrow);
         assert_memory_equal(&o, &own, sizeof o);
