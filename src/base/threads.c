@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
  * threads.c: a small pool. Every thread has a share of neighbouring tasks; when they are
- * done, it steals from the ends of the others', so that all end together. As tasks follow a picture
- * from top to bottom, a thread finds in its caches what it made of the same rows one layer before:
- * where processors have caches apart, that saves a seventh of the time (docs/speed-log.md). Since a task
- * owns its outputs, who does it makes no difference to the result.
+ * done, it steals from the ends of the others', so that all end together. As tasks follow a
+ * picture from top to bottom, a thread finds in its caches what it made of the same rows one layer
+ * before: where processors have caches apart, that saves a seventh of the time
+ * (docs/speed-log.md). Since a task owns its outputs, who does it makes no difference to the
+ * result.
  *
  * An idle thread spins for about a millisecond, then sleeps: between two layers it stays awake, and
  * is quiet when there is nothing to do. Where there are more threads than processors it spins for

@@ -16,9 +16,9 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define RIDGE                                                                          \
-    1e-6 /* of a channel's own moment, added; and what a pivot has at least, as kept
-                        channels can be alike, and moments are rounded */
+/* Of a channel's own moment: what is added to it, and what a pivot has at least. Kept channels can
+ * be alike, and moments are rounded. */
+#define RIDGE  1e-6
 #define SILENT 1e-12 /* a second moment below this is none */
 
 /* Of a map's channels: the kept ones' numbers, and T, of x n; a kept one's row is its own. */
