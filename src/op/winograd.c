@@ -4,7 +4,8 @@
  * is in a cache when it is wanted (docs/winograd.md). Two ways, as U or V is the smaller:
  *
  *   few weights (the wide layers): all of U is made first; then a task is a block of tiles:
- *     V of the block, and for each group of panels M and y. V and M are the thread's own.
+ *     V of the block, and for each group of panels M and y. V and M are the thread's own; so is
+ *     U where that costs little.
  *   many weights (the deep layers): a group of tiles' V is made first, shared; then a task is
  *     a group of panels and a piece of those tiles: U of the panels, block by block of
  *     channels, M and y. U and M are the thread's own.
@@ -18,6 +19,8 @@
 #include <string.h>
 
 #define FEW_FLOATS   ((size_t)25 << 18) /* U of few weights: 25 MiB at most */
+#define OWN_FLOATS   ((size_t)3 << 19)  /* where each thread makes its own: 6 MiB */
+#define OWN_TILES    48 /* of V then, for every other thread: a tenth more work at most */
 #define BLOCK_TILES  14 /* of V at a time then: V and M stay in the second cache */
 #define BLOCK_FLOATS ((size_t)1 << 19) /* and of V of a block: 2 MiB */
 #define GROUP_FLOATS ((size_t)1 << 22) /* V of a group of tiles: 16 MiB */
@@ -46,7 +49,8 @@ typedef struct job {
     size_t depth; /* blocks of channels of U at a time */
     size_t first, count; /* many weights: the group's tiles */
     size_t piece;        /* and how many of them a task has */
-    float *u, *v;        /* shared: U where few, V where many */
+    bool *own;    /* which threads have made a U of their own; NULL: U is shared */
+    float *u, *v; /* shared: U where few, V where many */
 } job;
 
 /* Multiplications for one pair of channels; the weights' transform counts as some more. */
@@ -73,6 +77,14 @@ size_t imp_winograd_tile(const imp_ctx *ctx, const imp_winograd *p) {
 /* U is made first where it is no larger than V would be, and not large. */
 static bool few_weights(const job *j) {
     return j->planes * j->c * j->k * 256 <= FEW_FLOATS && j->k * 16 <= j->all;
+}
+
+/* Each thread makes a U of its own where that is a tenth more work at most: what the other one has
+ * made comes slowly where caches are apart. */
+static bool own_weights(const job *j, const imp_ctx *ctx) {
+    size_t n = (size_t)imp_threads_count(ctx->threads);
+    return n > 1 && few_weights(j) && j->planes * j->c * j->k * 256 <= OWN_FLOATS &&
+           j->all >= OWN_TILES * (n - 1);
 }
 
 /* Tiles of a task on a group of panels, full register tiles, with which the threads end first. */
@@ -158,10 +170,13 @@ void imp_winograd_need(const imp_ctx *ctx, const imp_winograd *p, imp_need *need
     job j = new_job(ctx, p);
     bool few = few_weights(&j);
     size_t v = j.planes * v_plane(&j), m = j.planes * m_plane(&j);
-    size_t shared = (few ? j.k * u_panel(&j) : v) * sizeof(float);
-    size_t own = (m + (few ? v : PANELS * u_panel(&j))) * sizeof(float);
+    size_t u = (few ? j.k : PANELS) * u_panel(&j);
+    bool own = own_weights(&j, ctx);
+    size_t shared =
+        own ? (size_t)imp_threads_count(ctx->threads) : (few ? u : v) * sizeof(float);
+    size_t each = (m + (few ? v : 0) + (own || !few ? u : 0)) * sizeof(float);
     if (need->scratch < shared) need->scratch = shared;
-    if (need->thread_scratch < own) need->thread_scratch = own;
+    if (need->thread_scratch < each) need->thread_scratch = each;
 }
 
 /* --- the four steps --- */
@@ -281,15 +296,31 @@ static void weights_task(void *arg, size_t task, int thread) {
         j->u + panel * u_panel(j) + cb * 256);
 }
 
+/* U, shared by the threads. */
+static void make_u(job *j) {
+    j->u = j->call->scratch;
+    imp_parallel(
+        j->call->ctx, j->k * imp_divide_up(j->c, WEIGHTS_BLOCKS), weights_task, j);
+}
+
+/* U in the thread's own memory, made by its first task. */
+static const float *own_u(const job *j, float *u, int thread) {
+    for (size_t panel = 0; panel < j->k && !j->own[thread]; panel++)
+        transform_weights(j, panel, 0, j->c, u + panel * u_panel(j));
+    j->own[thread] = true;
+    return u;
+}
+
 static void tiles_task(void *arg, size_t task, int thread) {
     const job *j = arg;
     float *v = imp_call_scratch(j->call, thread), *m = v + j->planes * v_plane(j);
+    const float *u = j->own ? own_u(j, m + j->planes * m_plane(j), thread) : j->u;
     size_t first = task * j->part;
     size_t count = imp_least(j->all - first, j->part);
     for (size_t cb = 0; cb < j->c; cb++) transform_input(j, cb, first, count, 0, v);
     for (size_t panel = 0; panel < j->k; panel += PANELS) {
         size_t n = imp_least(j->k - panel, PANELS);
-        multiply(j, j->u + panel * u_panel(j), n, v, 0, j->c, count, m);
+        multiply(j, u + panel * u_panel(j), n, v, 0, j->c, count, m);
         for (size_t i = 0; i < n; i++)
             transform_output(j, panel + i, m + i * j->block * 16, first, count);
     }
@@ -328,9 +359,10 @@ void imp_winograd_run(const imp_call *c, const imp_winograd *p) {
     job j = new_job(c->ctx, p);
     j.call = c;
     if (few_weights(&j)) {
-        j.u = c->scratch;
-        imp_parallel(
-            c->ctx, j.k * imp_divide_up(j.c, WEIGHTS_BLOCKS), weights_task, &j);
+        if (own_weights(&j, c->ctx))
+            j.own = memset(c->scratch, 0, (size_t)imp_threads_count(c->ctx->threads));
+        else
+            make_u(&j);
         imp_parallel(c->ctx, imp_divide_up(j.all, j.part), tiles_task, &j);
         return;
     }
