@@ -19,7 +19,7 @@
 #include <string.h>
 
 #define FEW_FLOATS   ((size_t)25 << 18) /* U of few weights: 25 MiB at most */
-#define OWN_FLOATS   ((size_t)3 << 19)  /* where each thread makes its own: 6 MiB */
+#define OWN_FLOATS   ((size_t)3 << 20)  /* of each thread's own U, together: 12 MiB */
 #define OWN_TILES    48 /* of V then, for every other thread: a tenth more work at most */
 #define BLOCK_TILES  14 /* of V at a time then: V and M stay in the second cache */
 #define BLOCK_FLOATS ((size_t)1 << 19) /* and of V of a block: 2 MiB */
@@ -74,16 +74,20 @@ size_t imp_winograd_tile(const imp_ctx *ctx, const imp_winograd *p) {
     return best;
 }
 
+static size_t u_floats(const job *j) { /* of all weights */
+    return j->planes * j->c * j->k * 256;
+}
+
 /* U is made first where it is no larger than V would be, and not large. */
 static bool few_weights(const job *j) {
-    return j->planes * j->c * j->k * 256 <= FEW_FLOATS && j->k * 16 <= j->all;
+    return u_floats(j) <= FEW_FLOATS && j->k * 16 <= j->all;
 }
 
 /* Each thread makes a U of its own where that is a tenth more work at most: what the other one has
  * made comes slowly where caches are apart. */
 static bool own_weights(const job *j, const imp_ctx *ctx) {
     size_t n = (size_t)imp_threads_count(ctx->threads);
-    return n > 1 && few_weights(j) && j->planes * j->c * j->k * 256 <= OWN_FLOATS &&
+    return n > 1 && few_weights(j) && n * u_floats(j) <= OWN_FLOATS &&
            j->all >= OWN_TILES * (n - 1);
 }
 
