@@ -117,13 +117,12 @@ static int open_file(const char *path, int *fd) {
     return IMP_ERR_DATA;
 }
 
-static int check_size(const char *path, uint64_t width, uint64_t height) {
+int app_image_check_limits(const char *name, size_t width, size_t height) {
     bool large = width > APP_MAX_SIDE || height > APP_MAX_SIDE;
     if (!large && width * height <= APP_MAX_PIXELS) return 0;
     app_error(
-        "%s: size: expected at most %d a side and %d million pixels, found %llu x %llu",
-        path, APP_MAX_SIDE, APP_MAX_PIXELS / 1000000, (unsigned long long)width,
-        (unsigned long long)height);
+        "%s: size: expected at most %d a side and %d million pixels, found %zu x %zu",
+        name, APP_MAX_SIDE, APP_MAX_PIXELS / 1000000, width, height);
     return IMP_ERR_LIMIT;
 }
 
@@ -138,7 +137,7 @@ static int check_png_size(const char *path, int fd) {
     unsigned char head[24];
     if (pread(fd, head, sizeof head, 0) != (ssize_t)sizeof head) return 0;
     if (memcmp(head, signature, 8) != 0 || memcmp(head + 12, "IHDR", 4) != 0) return 0;
-    return check_size(path, big_endian(head + 16), big_endian(head + 20));
+    return app_image_check_limits(path, big_endian(head + 16), big_endian(head + 20));
 }
 
 /* The header read, nothing decoded; with the source, which must outlive the picture. */
@@ -153,7 +152,8 @@ static int open_picture(
         *lazy = vips_image_new_from_source(*source, "", "access",
             VIPS_ACCESS_SEQUENTIAL, "fail_on", VIPS_FAIL_ON_ERROR, NULL);
     if (*lazy)
-        return check_size(path, (uint64_t)(*lazy)->Xsize, (uint64_t)(*lazy)->Ysize);
+        return app_image_check_limits(
+            path, (size_t)(*lazy)->Xsize, (size_t)(*lazy)->Ysize);
     const char *said = vips_error_buffer();
     if (!strstr(said, "a known") && !strstr(said, "operation is blocked"))
         return fail(path, IMP_ERR_DATA);
@@ -536,7 +536,8 @@ int app_image_check_name(const char *path, const app_image_how *how) {
 
 int app_image_check_size(const char *path, size_t width, size_t height) {
     size_t most = format_of(path)->most;
-    if (width <= most && height <= most) return check_size(path, width, height);
+    if (width <= most && height <= most)
+        return app_image_check_limits(path, width, height);
     app_error("%s: size: expected at most %zu a side, found %zu x %zu", path, most,
         width, height);
     return IMP_ERR_LIMIT;

@@ -45,6 +45,8 @@ int app_image_check_name(const char *path, const app_image_how *how);
 /* Of this size? What app_image_load would refuse is not written either. path: a name that
  * is checked. Returns the exit status, said: 6. */
 int app_image_check_size(const char *path, size_t width, size_t height);
+/* The same of what is not a picture's name, but will be said. */
+int app_image_check_limits(const char *name, size_t width, size_t height);
 
 /* Write the picture, rounded to the nearest of 0..255 (or of 0..65535), as sRGB: to a
  * file, whole or not at all, or to a descriptor as PNG. */

@@ -121,6 +121,8 @@ static int load_content(
         app_box_fill(box, &width, &height);
         if (box.height) width = box.width, height = box.height;
         o->size = longest(width, height);
+        status = app_image_check_limits("--size", width, height);
+        if (status) return status;
     } else if (box.width) {
         o->size = app_box_longest(box, width, height);
     }
