@@ -80,6 +80,17 @@ static imp_model *teacher_as_start(void) {
     return factored;
 }
 
+/* A student of fewer channels, nothing learnt yet. */
+static imp_features_options pruned(
+    const imp_model *start, const size_t *channels, size_t n_steps) {
+    imp_features_options o = quick(n_steps);
+    o.start = start;
+    o.alone = 0;
+    o.channels = channels;
+    o.n_channels = 13;
+    return o;
+}
+
 #define PIXELS 32
 
 /* relu5_1 of a picture, plain; to be freed. */
@@ -112,12 +123,8 @@ static size_t went(const imp_picks *p) {
 
 static void nothing_is_lost_that_others_tell(void **state) {
     (void)state;
-    imp_features_options o = quick(1);
     imp_model *start = teacher_as_start(), *model;
-    o.start = start;
-    o.alone = 0;
-    o.channels = fewer;
-    o.n_channels = 13;
+    imp_features_options o = pruned(start, fewer, 1);
     imp_features *job = make_job(ctx, &o);
     assert_int_equal(imp_features_model(job, &model), IMP_OK);
     for (size_t i = 0; i < TWINS; i++) {
@@ -126,12 +133,12 @@ static void nothing_is_lost_that_others_tell(void **state) {
             gone != same[i].channels[2])
             fail_msg("layer %zu: channel %zu went", same[i].layer, gone);
     }
-    size_t n, n_pruned;
-    float *whole = last_map(teacher, &n), *pruned = last_map(model, &n_pruned);
-    assert_int_equal(n_pruned, n);
+    size_t n, n_found;
+    float *whole = last_map(teacher, &n), *found = last_map(model, &n_found);
+    assert_int_equal(n_found, n);
     double errors = 0, squares = 0;
     for (size_t k = 0; k < n; k++) {
-        errors += pow((double)(whole[k] - pruned[k]), 2);
+        errors += pow((double)(whole[k] - found[k]), 2);
         squares += pow((double)whole[k], 2);
     }
     print_message("squared error %g of %g\n", errors, squares);
@@ -141,7 +148,7 @@ static void nothing_is_lost_that_others_tell(void **state) {
     assert_int_equal(model->tensors[22].shape.n, 31);
     assert_int_equal(model->tensors[24].shape.n, 31);
     free(whole);
-    free(pruned);
+    free(found);
     imp_model_free(model);
     imp_features_free(job);
     imp_model_free(start);
@@ -151,23 +158,19 @@ static void nothing_is_lost_that_others_tell(void **state) {
 static void a_guess_is_nearer_than_nothing(void **state) {
     (void)state;
     size_t half[13];
-    imp_features_options o = quick(1);
     imp_model *start = teacher_as_start(), *model;
+    imp_features_options o = pruned(start, half, 1);
     for (size_t i = 0; i < 13; i++) half[i] = i == 10 ? 8 : all[i]; /* conv4_3 */
-    o.start = start;
-    o.alone = 0;
-    o.channels = half;
-    o.n_channels = 13;
     imp_features *job = make_job(ctx, &o);
     assert_int_equal(imp_features_model(job, &model), IMP_OK);
     double errors[2] = {0, 0};
     for (size_t without = 0; without < 2; without++) {
         size_t n;
-        float *whole = last_map(teacher, &n), *pruned = last_map(model, &n);
+        float *whole = last_map(teacher, &n), *found = last_map(model, &n);
         for (size_t i = 0; i < n; i++)
-            errors[without] += pow((double)(whole[i] - pruned[i]), 2);
+            errors[without] += pow((double)(whole[i] - found[i]), 2);
         free(whole);
-        free(pruned);
+        free(found);
         const imp_tensor *from = &start->tensors[22];
         imp_tensor *to = &model->tensors[22]; /* factor4_4, of what is left as it was */
         for (size_t k = 0; k < imp_plain_count(to->shape); k++) {
@@ -187,14 +190,10 @@ static void a_guess_is_nearer_than_nothing(void **state) {
 /* The same bits after a stop: the checkpoint knows the start that was asked for. */
 static void goes_on(void **state) {
     (void)state;
-    imp_features_options o = quick(3);
     imp_photos photos = photos_of(&shown);
     imp_model *start = teacher_as_start(), *models[2];
-    o.start = start;
-    o.alone = 0;
+    imp_features_options o = pruned(start, fewer, 3);
     o.rate = 1e-4;
-    o.channels = fewer;
-    o.n_channels = 13;
     imp_features *job = make_job(ctx, &o);
     steps(ctx, job, 1);
     assert_int_equal(imp_features_checkpoint(job, in_folder("one"), false), IMP_OK);
@@ -244,14 +243,14 @@ static void channels_and_ranks(void **state) {
     assert_int_equal(imp_features_estimate(ctx, teacher, &o, &fewer_bytes), IMP_OK);
     assert_true(fewer_bytes < bytes);
     imp_features *job = make_job(ctx, &o);
-    imp_model *pruned = from_file(job);
-    assert_int_equal(pruned->tensors[22].shape.n, 10); /* factor4_4 */
-    assert_int_equal(pruned->tensors[24].shape.n, 16);
+    imp_model *smaller = from_file(job);
+    assert_int_equal(smaller->tensors[22].shape.n, 10); /* factor4_4 */
+    assert_int_equal(smaller->tensors[24].shape.n, 16);
     imp_features_free(job);
-    o.start = pruned;
+    o.start = smaller;
     o.channels = all;
     expect_refused(&o, "channels: relu1_1: expected 1 to 2, found 4");
-    imp_model_free(pruned);
+    imp_model_free(smaller);
     imp_model_free(start);
 }
 
