@@ -162,6 +162,22 @@ static void presets_suit_the_network(void **state) {
 
 /* --- the job --- */
 
+static imp_picture photo, canvas;
+static const imp_style_source source = {.picture = &canvas, .weight = 1};
+
+static int turn_setup(void **state) {
+    if (style_setup(state)) return -1;
+    photo = make_picture(80, 62, 1, 128, 50);
+    canvas = make_picture(50, 60, 2, 128, 60);
+    return 0;
+}
+
+static int turn_teardown(void **state) {
+    imp_picture_free(&photo);
+    imp_picture_free(&canvas);
+    return style_teardown(state);
+}
+
 static imp_style_options turning_options(imp_optimizer kind) {
     imp_style_options o = all_terms(kind);
     o.size = 64;
@@ -178,9 +194,7 @@ static void stretches(void **state) {
     (void)state;
     static const unsigned last[] = {
         IMP_TURN_ROWS | IMP_TURN_COLUMNS, IMP_TURN_TRANSPOSE, IMP_TURN_COLUMNS, 0};
-    imp_picture photo = make_picture(80, 62, 1, 128, 50), now;
-    imp_picture canvas = make_picture(50, 60, 2, 128, 60);
-    imp_style_source source = {.picture = &canvas, .weight = 1};
+    imp_picture now;
     imp_style_options o = turning_options(IMP_ADAM);
     imp_style_progress parts, found;
     imp_model *twin = NULL;
@@ -212,16 +226,11 @@ static void stretches(void **state) {
     imp_style_free(job);
     imp_model_free(twin);
     make_student(false);
-    imp_picture_free(&photo);
-    imp_picture_free(&canvas);
 }
 
 /* Only a network that has learnt from another is turned. */
 static void others_are_not_turned(void **state) {
     (void)state;
-    imp_picture photo = make_picture(80, 62, 1, 128, 50);
-    imp_picture canvas = make_picture(50, 60, 2, 128, 60);
-    imp_style_source source = {.picture = &canvas, .weight = 1};
     for (int kind = IMP_ADAM; kind <= IMP_LBFGS; kind++) {
         imp_style_options o = turning_options((imp_optimizer)kind), never = o;
         never.turn = 0;
@@ -236,16 +245,11 @@ static void others_are_not_turned(void **state) {
         }
     }
     make_student(false);
-    imp_picture_free(&photo);
-    imp_picture_free(&canvas);
 }
 
 /* A stretch that gains too little, here any gain, ends early: on to the next. */
 static void early_end(void **state) {
     (void)state;
-    imp_picture photo = make_picture(64, 50, 1, 128, 50);
-    imp_picture canvas = make_picture(50, 60, 2, 128, 60);
-    imp_style_source source = {.picture = &canvas, .weight = 1};
     make_student(true);
     for (int kind = IMP_ADAM; kind <= IMP_LBFGS; kind++) {
         imp_style_options o = turning_options((imp_optimizer)kind);
@@ -266,23 +270,16 @@ static void early_end(void **state) {
         imp_style_free(job);
     }
     make_student(false);
-    imp_picture_free(&photo);
-    imp_picture_free(&canvas);
 }
 
 static imp_picture by_threads(int threads, imp_optimizer kind) {
     imp_ctx_options options = {.threads = threads};
-    imp_picture photo = make_picture(70, 62, 1, 128, 50);
-    imp_picture canvas = make_picture(50, 60, 2, 128, 60);
-    imp_style_source source = {.picture = &canvas, .weight = 1};
     imp_style_options o = turning_options(kind);
     imp_ctx *c;
     o.rematch = 3;
     assert_int_equal(imp_ctx_new(&c, &options), IMP_OK);
     imp_picture out = paint(c, &photo, &source, 1, &o, SIZE_MAX);
     imp_ctx_free(c);
-    imp_picture_free(&photo);
-    imp_picture_free(&canvas);
     return out;
 }
 
@@ -305,8 +302,6 @@ static void threads_change_no_bit(void **state) {
 /* The turned network is planned for. */
 static void planned(void **state) {
     (void)state;
-    imp_picture canvas = make_picture(50, 60, 2, 128, 60);
-    imp_style_source source = {.picture = &canvas, .weight = 1};
     imp_style_options o = turning_options(IMP_LBFGS);
     size_t with, without, weights = 0;
     ok(imp_style_estimate(ctx, narrow, 80, 62, &source, 1, &o, &without));
@@ -316,7 +311,6 @@ static void planned(void **state) {
     for (size_t i = 0; i < imp_model_tensor_count(narrow); i++)
         weights += imp_blocked_count(imp_model_tensor_shape(narrow, i));
     assert_int_equal(with - without, weights * sizeof(float));
-    imp_picture_free(&canvas);
 }
 
 int main(void) {
@@ -329,5 +323,5 @@ int main(void) {
         cmocka_unit_test(threads_change_no_bit),
         cmocka_unit_test(planned),
     };
-    return cmocka_run_group_tests_name("turn", tests, style_setup, style_teardown);
+    return cmocka_run_group_tests_name("turn", tests, turn_setup, turn_teardown);
 }
