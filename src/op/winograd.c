@@ -176,8 +176,8 @@ void imp_winograd_need(const imp_ctx *ctx, const imp_winograd *p, imp_need *need
     size_t v = j.planes * v_plane(&j), m = j.planes * m_plane(&j);
     size_t u = (few ? j.k : PANELS) * u_panel(&j);
     bool own = own_weights(&j, ctx);
-    size_t shared =
-        own ? (size_t)imp_threads_count(ctx->threads) : (few ? u : v) * sizeof(float);
+    size_t shared = own ? imp_round64((size_t)imp_threads_count(ctx->threads))
+                        : (few ? u : v) * sizeof(float);
     size_t each = (m + (few ? v : 0) + (own || !few ? u : 0)) * sizeof(float);
     if (need->scratch < shared) need->scratch = shared;
     if (need->thread_scratch < each) need->thread_scratch = each;
