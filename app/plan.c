@@ -84,10 +84,8 @@ static void tell_pictures(const app_painting *p) {
     size_t painted = longest(p->width, p->height);
     app_result("content    %zu x %zu, painted at %zu x %zu", in->content.width,
         in->content.height, p->width, p->height);
-    /* One alone where the next smaller falls below first_size. */
-    if (p->options.first_size &&
-        floor((double)painted / M_SQRT2 + 0.5) >= (double)p->options.first_size)
-        app_result("scales     from %zu, %zu iterations at each, the last %zu",
+    if (p->options.first_size)
+        app_result("scales     of %zu at least, %zu iterations at each, the last %zu",
             p->options.first_size, p->options.scale_iterations, p->options.iterations);
     for (size_t i = 0; i < in->n_styles; i++) {
         const app_input *style = &in->styles[i];
