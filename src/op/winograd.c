@@ -3,9 +3,9 @@
  * winograd.c: how the work of a Winograd convolution is cut, so that each transformed number
  * is in a cache when it is wanted (docs/winograd.md). Two ways, as U or V is the smaller:
  *
- *   few weights (the wide layers): all of U is made first; then a task is a block of tiles:
- *     V of the block, and for each group of panels M and y. V and M are the thread's own; so is
- *     U where that costs little.
+ *   few weights (the wide layers): all of U is made first, shared; then a task is a block of tiles:
+ *     V of the block, and for each group of panels M and y. V and M are the thread's own. Where it
+ *     costs little each thread makes its own U instead, in its first task.
  *   many weights (the deep layers): a group of tiles' V is made first, shared; then a task is
  *     a group of panels and a piece of those tiles: U of the panels, block by block of
  *     channels, M and y. U and M are the thread's own.

@@ -159,7 +159,7 @@ static const struct {
 
 /* relu1_1 is what a student knows best, and what suffers most from its being turned. What it holds
  * of the content is less than its teacher would. */
-static void weigh(imp_style_options *o) {
+static void weigh_for_student(imp_style_options *o) {
     o->content_weight *= 1.05;
     for (size_t i = 0; i < IMP_STYLE_MAX_LAYERS && o->style_layers[i]; i++)
         o->layer_weights[i] = strcmp(o->style_layers[i], "relu1_1") ? 1 : 3;
@@ -176,5 +176,5 @@ void imp_style_suit(imp_style_options *o, const imp_model *model) {
         o->scale_iterations = longer[i].scale_iterations;
         o->iterations = longer[i].iterations;
     }
-    if (o->objective == IMP_NORMALISED) weigh(o);
+    if (o->objective == IMP_NORMALISED) weigh_for_student(o);
 }

@@ -3,7 +3,8 @@
  * checkpoint.c: a distilling job in a file and back. Tensors: of each map <name>.picks, its
  * channels and factors; of each parameter its value and Adam's moments or Muon's momentum,
  * <name>, <name>.m, <name>.v (Adam alone); curve, a point a row (step, loss, held out), and last
- * the step and the sum of losses since the last point. Metadata: the step, and all that must be the same when it goes on.
+ * the step and the sum of losses since the last point. Metadata: the step, and all that must be the
+ * same when it goes on.
  */
 #include "model/safetensors.h"
 #include "optim/optim.h"
